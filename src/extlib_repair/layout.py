@@ -1,0 +1,78 @@
+"""Where the members of a wheel are installed, and how folders lie to each other.
+
+All paths are relative, spelled with ``/``, and joined as a loader joins them: nothing asks the file
+system, so that a symlinked folder cannot make a wrong answer look right.
+"""
+
+from extlib_repair.model import Member, SitePath
+
+_BELOW_SITE_PACKAGES = ("platlib", "purelib")
+
+
+def installed(member: Member) -> SitePath | None:
+    """Return the place of a member below site-packages, or None where it has no fixed one.
+
+    ``NAME.data/platlib/...`` and ``NAME.data/purelib/...`` are spread to the root; the other
+    schemes (scripts, data, headers) have no fixed relation to site-packages. Source:
+    https://packaging.python.org/en/latest/specifications/binary-distribution-format/#the-data-directory
+    """
+    parts = member.split("/")
+    if not parts[0].endswith(".data") or len(parts) == 1:
+        return SitePath(member)
+    if parts[1] in _BELOW_SITE_PACKAGES:
+        return SitePath("/".join(parts[2:]))
+    return None
+
+
+def is_script(member: Member) -> bool:
+    """Whether a member is installed beside the interpreter's programs."""
+    parts = member.split("/")
+    return len(parts) == 3 and parts[0].endswith(".data") and parts[1] == "scripts"  # noqa: PLR2004
+
+
+def folder(path: str) -> SitePath:
+    """Return the folder of a file."""
+    return SitePath(path.rpartition("/")[0])
+
+
+def basename(path: str) -> str:
+    """Return the last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def relative(origin: SitePath, target: SitePath) -> str:
+    """Return the steps from one folder to another; ``""`` when they are the same.
+
+    >>> relative(SitePath("numpy/linalg"), SitePath("scipy_openblas64/lib"))
+    '../../scipy_openblas64/lib'
+    >>> relative(SitePath("pkg"), SitePath("pkg"))
+    ''
+    """
+    here, there = _parts(origin), _parts(target)
+    common = 0
+    while common < min(len(here), len(there)) and here[common] == there[common]:
+        common += 1
+    return "/".join([".."] * (len(here) - common) + there[common:])
+
+
+def walk(origin: SitePath, steps: str) -> SitePath | None:
+    """Follow relative steps from a folder; None when they leave site-packages on the way.
+
+    >>> walk(SitePath("numpy/linalg"), "../../numpy.libs")
+    'numpy.libs'
+    >>> walk(SitePath("numpy"), "../..") is None
+    True
+    """
+    place = _parts(origin)
+    for step in _parts(SitePath(steps)):
+        if step == "..":
+            if not place:
+                return None
+            place.pop()
+        elif step != ".":
+            place.append(step)
+    return SitePath("/".join(place))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]

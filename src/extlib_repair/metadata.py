@@ -1,0 +1,188 @@
+"""METADATA, WHEEL and RECORD: bytes -> bytes, with all other bytes kept.
+
+The first two are header blocks in the manner of e-mail (core metadata specification): lines
+``Name: value``, folded lines begin with a space or tab, the block ends at the first empty line.
+RECORD is CSV (binary distribution format, "The .dist-info directory").
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from extlib_repair.errors import BadWheelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_FIELD = re.compile(rb"[!-9;-~]+:")
+_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+
+
+class _Header(NamedTuple):
+    """One header with its continuation lines; ``raw`` includes the line ends."""
+
+    name: str
+    value: str
+    raw: bytes
+
+
+class RecordRow(NamedTuple):
+    """A line of RECORD."""
+
+    path: str
+    digest: str
+    size: str
+
+
+def requirements(metadata: bytes) -> tuple[str, ...]:
+    r"""Return the values of ``Requires-Dist`` in METADATA, unfolded, in order.
+
+    >>> requirements(b"Name: a\nRequires-Dist: b>=2 ;\n extra == 'x'\n\nRequires-Dist: no\n")
+    ("b>=2 ; extra == 'x'",)
+    """
+    headers, _ = _split(metadata)
+    return tuple(h.value for h in headers if h.name == "requires-dist")
+
+
+def with_requirements(metadata: bytes, wanted: Sequence[str]) -> bytes:
+    """Return METADATA whose ``Requires-Dist`` values are ``wanted``, in that order.
+
+    ``wanted`` holds as many values as there are, changed or not, and new ones behind them. Lines
+    whose value stays keep their bytes; new lines follow the last of their kind, else the last
+    header.
+    """
+    headers, rest = _split(metadata)
+    end = b"\r\n" if metadata.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    out: list[bytes] = []
+    values = iter(wanted)
+    last = 0
+    for header in headers:
+        if header.name == "requires-dist":
+            out.append(_kept(header, next(values), end))
+            last = len(out)
+        else:
+            out.append(header.raw)
+    new = [b"Requires-Dist: " + value.encode() + end for value in values]
+    last = last or len(out)
+    if new and last and not out[last - 1].endswith(b"\n"):
+        out[last - 1] += end
+    return b"".join(out[:last] + new + out[last:]) + rest
+
+
+def with_tags(wheel: bytes, wanted: Sequence[str]) -> bytes:
+    """Return WHEEL with these ``Tag`` lines in the place of the first old one."""
+    headers, rest = _split(wheel)
+    end = b"\r\n" if wheel.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    new = [f"Tag: {tag}".encode() + end for tag in wanted]
+    out: list[bytes] = []
+    for header in headers:
+        if header.name == "tag":
+            out += new
+            new = []
+        else:
+            out.append(header.raw)
+    return b"".join(out + new) + rest
+
+
+def is_purelib(wheel: bytes) -> bool:
+    """Return ``Root-Is-Purelib`` of WHEEL; the first header counts, as in installers."""
+    headers, _ = _split(wheel)
+    values = [h.value.strip().lower() for h in headers if h.name == "root-is-purelib"]
+    return bool(values) and values[0] == "true"
+
+
+def tags(wheel: bytes) -> tuple[str, ...]:
+    """Return the ``Tag`` values of WHEEL, in order."""
+    headers, _ = _split(wheel)
+    return tuple(h.value for h in headers if h.name == "tag")
+
+
+def platforms(wheel: bytes) -> tuple[str, ...]:
+    """Return the platform tags of WHEEL, each once, in order."""
+    return tuple(dict.fromkeys(tag.rpartition("-")[2] for tag in tags(wheel)))
+
+
+def header(block: bytes, name: str) -> str:
+    """Return the first value of a header, or the empty string."""
+    headers, _ = _split(block)
+    return next((h.value.strip() for h in headers if h.name == name.lower()), "")
+
+
+def _kept(old: _Header, value: str, end: bytes) -> bytes:
+    return old.raw if old.value == value else b"Requires-Dist: " + value.encode() + end
+
+
+def _split(block: bytes) -> tuple[list[_Header], bytes]:
+    """Return the headers, and everything from the first line on that is none.
+
+    That is an empty line, or one without a name: readers of e-mail end the headers there too.
+    """
+    raws: list[bytes] = []
+    rest = b""
+    for match in _LINE.finditer(block):
+        line = match[0]
+        if line[:1] in (b" ", b"\t") and raws:
+            raws[-1] += line
+        elif _FIELD.match(line):
+            raws.append(line)
+        else:
+            rest = block[match.start() :]
+            break
+    return [_parse(raw) for raw in raws], rest
+
+
+def _parse(raw: bytes) -> _Header:
+    name, _, value = raw.decode("utf-8", "replace").partition(":")
+    pieces = (piece.strip() for piece in value.splitlines())
+    return _Header(name.lower(), " ".join(piece for piece in pieces if piece), raw)
+
+
+def record_rows(record: bytes) -> tuple[RecordRow, ...]:
+    """Parse RECORD; raises :class:`BadWheelError`."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(record.decode())) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadWheelError(f"RECORD cannot be read: {error}") from None
+    if any(len(row) != len(RecordRow._fields) for row in rows):
+        raise BadWheelError("RECORD has a line that does not have three fields")
+    return tuple(RecordRow(*row) for row in rows)
+
+
+def record(rows: Iterable[RecordRow]) -> bytes:
+    """Return the bytes of a RECORD."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def record_row(path: str, data: bytes) -> RecordRow:
+    """Return the line for a file: SHA-256, URL-safe base64 without padding, and the size."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return RecordRow(path, f"sha256={digest}", str(len(data)))
+
+
+def updated_record(
+    rows: Sequence[RecordRow], changed: Mapping[str, RecordRow], members: Iterable[str]
+) -> tuple[RecordRow, ...]:
+    """Return the rows for these members: changed ones in their old place, new ones at the end.
+
+    The row of RECORD itself, without digest, comes last; signatures of RECORD have none.
+    """
+    own = next((row.path for row in rows if row.path.endswith(".dist-info/RECORD")), "")
+    present = set(members) - {own}
+    kept = [changed.get(row.path, row) for row in rows if row.path in present]
+    known = {row.path for row in kept}
+    added = [row for path, row in changed.items() if path not in known and path in present]
+    return (*kept, *added, RecordRow(own, "", ""))
+
+
+def is_signature(member: str) -> bool:
+    """Whether a member signs RECORD, which no longer fits once RECORD has changed."""
+    parts = member.split("/")
+    return len(parts) == 2 and parts[0].endswith(".dist-info") and parts[1] in _SIGNATURES  # noqa: PLR2004

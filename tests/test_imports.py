@@ -1,0 +1,104 @@
+"""The import directions that docs/internals.md draws."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "extlib_repair"
+
+ALLOWED = {
+    "": set(),
+    "__main__": {"cli"},
+    "archive": set(),
+    "binary": {"binary.elf", "binary.elf_edit"},
+    "binary.elf": {"binary.elf_file"},
+    "binary.elf_edit": {"binary.elf", "binary.elf_file", "binary.grow"},
+    "binary.elf_file": set(),
+    "binary.elf_run_path": {"layout"},
+    "binary.grow": {"process"},
+    "cli": {"archive", "demo", "dependency", "pipeline", "provider", "reaching", "reporting"},
+    "demo": {"metadata", "pipeline", "process", "provider"},
+    "dependency": set(),
+    "engines": {"engines.auditwheel", "engines.none"},
+    "engines.auditwheel": {"engines", "process"},
+    "engines.none": {"engines"},
+    "errors": set(),
+    "layout": set(),
+    "linkage": {"layout"},
+    "loader": set(),
+    "metadata": set(),
+    "model": set(),
+    "pipeline": {
+        "archive",
+        "engines",
+        "planning",
+        "platform_tag",
+        "provider",
+        "reaching",
+        "tags",
+        "verifying",
+        "wheelfile",
+        "writing",
+    },
+    "planning": {"dependency", "layout", "linkage", "platform_tag", "reaching", "symbols"},
+    "platform_tag": {"tags"},
+    "policy": set(),
+    "process": set(),
+    "provider": {"binary", "layout", "metadata", "policy", "process", "tags", "wheelfile"},
+    "reaching": {"binary.elf_run_path", "layout", "linkage"},
+    "reporting": set(),
+    "symbols": {"linkage"},
+    "tags": set(),
+    "verifying": {"metadata", "wheelfile"},
+    "wheelfile": {"archive", "binary", "metadata"},
+    "writing": {"archive", "binary", "loader", "metadata", "wheelfile"},
+}
+
+NO_IMPORTS_OF_OURS = {"model", "errors"}
+PURE = {"dependency", "layout", "linkage", "planning", "platform_tag", "reaching", "symbols", "tags"}
+DOES_IO = {"os", "pathlib", "shutil", "tempfile", "sys", "io", "time", "datetime", "random"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return every imported module and every name imported from one, dotted."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = {module_name(path): path for path in sorted(SRC.rglob("*.py"))}
+
+
+def own_imports(path: Path) -> set[str]:
+    own = {name.removeprefix("extlib_repair.") for name in imports_of(path)}
+    return {name for name in own if name in MODULES and name != ""}
+
+
+def test_every_module_has_its_place_in_the_drawing() -> None:
+    assert set(ALLOWED) == set(MODULES)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_imports_only_what_its_layer_allows(module: str) -> None:
+    everyone_may = set() if module in NO_IMPORTS_OF_OURS else NO_IMPORTS_OF_OURS
+
+    assert own_imports(MODULES[module]) <= ALLOWED[module] | everyone_may
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_the_drawing_allows_nothing_that_is_not_used(module: str) -> None:
+    assert ALLOWED[module] <= own_imports(MODULES[module])
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_pure_modules_do_no_io(module: str) -> None:
+    assert not {name.partition(".")[0] for name in imports_of(MODULES[module])} & DOES_IO
