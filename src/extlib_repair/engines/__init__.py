@@ -9,12 +9,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
-from extlib_repair.errors import UnsupportedError
+from extlib_repair.errors import UnsupportedError, UsageError
 from extlib_repair.model import System
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+_SPOKEN = {
+    System.MACOS: "macOS",
+    System.WINDOWS: "Windows",
+    System.ANDROID: "Android",
+    System.IOS: "iOS",
+    System.PYODIDE: "Pyodide",
+    System.UNKNOWN: "an unknown system, or several,",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +76,15 @@ class Engine(Protocol):
         """
 
 
+def refuse_strays(words: Sequence[str]) -> None:
+    """Refuse a word that is no option and cannot be the value of one; raises UsageError."""
+    for before, word in zip(["", *words], words, strict=False):
+        if not word.startswith("-") and not before.startswith("-"):
+            raise UsageError(
+                f"{word!r} is neither a wheel (*.whl) nor an option", hint="extlib-repair --help"
+            )
+
+
 def engine_for(system: System, *, has_binaries: bool) -> Engine:
     """Return the engine for wheels of a system; raises :class:`UnsupportedError`."""
     if system is System.LINUX or (system is System.ANY and has_binaries):
@@ -77,6 +96,6 @@ def engine_for(system: System, *, has_binaries: bool) -> Engine:
 
         return none
     raise UnsupportedError(
-        f"wheels for {system} are not handled by this version",
+        f"wheels for {_SPOKEN.get(system, system)} are not handled by this version",
         hint="Linux wheels are (manylinux, musllinux, linux)",
     )

@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from extlib_repair import process
-from extlib_repair.engines import Arguments, Result
+from extlib_repair.engines import Arguments, Result, refuse_strays
 from extlib_repair.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -47,11 +47,7 @@ def parse(tokens: Sequence[str]) -> Arguments:
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--no-update-tags", action="store_true")
     known, unknown = parser.parse_known_args(list(tokens))
-    for before, token in zip(["", *unknown], unknown, strict=False):
-        if not token.startswith("-") and not before.startswith("-"):
-            raise UsageError(
-                f"{token!r} is neither a wheel (*.whl) nor an option", hint="extlib-repair --help"
-            )
+    refuse_strays(unknown)
     level = os.environ.get("AUDITWHEEL_ZIP_COMPRESSION_LEVEL", "")
     default = int(level) if level.isdigit() else _DEFAULT_LEVEL
     return Arguments(

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extlib_repair.engines import Arguments, Result
+from extlib_repair.engines import Arguments, Result, refuse_strays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ NAME = "none"
 
 def parse(tokens: Sequence[str]) -> Arguments:
     """Accept options of any engine: with several wheels they are meant for the others."""
+    refuse_strays(tokens)
     return Arguments(tokens=tuple(tokens))
 
 
