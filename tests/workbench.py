@@ -33,9 +33,10 @@ class Completed:
 def run(
     command: Sequence[object], env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Completed:
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(
         [str(word) for word in command],
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PATH": path, **(env or {})},
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import mmap
+import re
+import stat
 import struct
 import zlib
 from typing import IO, TYPE_CHECKING, Protocol, Self
@@ -32,10 +34,18 @@ _END64 = struct.Struct("<4sQHHIIQQQQ")  # 4.3.14
 _LOCATOR64 = struct.Struct("<4sIQI")  # 4.3.15
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _END64_MAGIC, _LOCATOR64_MAGIC, _DESCRIPTOR_MAGIC = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
-_ZIP64_EXTRA = 1
+_ZIP64_EXTRA = 1  # 4.5.3
+_UNICODE_PATH_EXTRA = 0x7075  # 4.6.9
 
-_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+_DESCRIPTOR, _UTF8 = 0x8, 0x800
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # the content, strongly; the directory (4.4.4)
+_PATCH = 0x20  # the content is a difference to another file
+_NEWEST = 63  # the newest version that unpackers know (4.4.3.2)
 _LONGEST_COMMENT = 0xFFFF
+_LONGEST_DESCRIPTOR = 24
+_DRIVE = re.compile(r"[A-Za-z]:")
+_FILE_KINDS = (0, stat.S_IFREG)  # 0: not stated
+_FOLDER_KINDS = (*_FILE_KINDS, stat.S_IFDIR)
 _MOST_16, _MOST_32 = 0xFFFF, 0xFFFFFFFF
 _UNIX = 3
 _CHUNK = 1 << 20
@@ -87,15 +97,15 @@ class ArchiveReader:
 
     def __init__(self, path: Path, *, most_expansion: int = MOST_EXPANSION) -> None:
         self._path = path
-        self._file = path.open("rb")
+        with path.open("rb") as file:  # the map outlives it
+            self._map = self._mapped(file)
         try:
-            self._map = self._mapped()
             with _damage(path):
                 self.entries = tuple(self._read_entries())
                 _refuse_names(self.entries)
                 self._refuse_bomb(most_expansion)
         except BaseException:
-            self._file.close()
+            self._map.close()
             raise
 
     def __enter__(self) -> Self:
@@ -103,7 +113,6 @@ class ArchiveReader:
 
     def __exit__(self, *_: object) -> None:
         self._map.close()
-        self._file.close()
 
     @functools.cached_property
     def by_name(self) -> dict[str, Entry]:
@@ -147,9 +156,9 @@ class ArchiveReader:
     def _damaged(self, entry: Entry, why: str) -> BadWheelError:
         return BadWheelError(f"{self._path.name}: {entry.name} is damaged: {why}")
 
-    def _mapped(self) -> mmap.mmap:
+    def _mapped(self, file: IO[bytes]) -> mmap.mmap:
         try:
-            return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # an empty file cannot be mapped
             raise BadWheelError(f"{self._path.name} is not a zip archive: it is empty") from None
 
@@ -176,41 +185,54 @@ class ArchiveReader:
             raise _Damage("something follows its end")
         if disk or first_disk or here != count:
             raise _Damage("it is split over several files")
-        end = at
-        if _MOST_16 in (here, count) or _MOST_32 in (size, start):
-            end, count, size, start = self._end64(at, (count, size, start))
+        end, count, size, start = self._end64(at, (count, size, start))
         if start + size != end:
             raise _Damage("something stands before its first member or behind its directory")
         return start, end, count
 
     def _end64(self, at: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:
-        """Return the position of the zip64 end record, and count, size and start from it."""
+        """Return the position of the zip64 end record, and count, size and start from it.
+
+        Some readers use that record wherever it is, others only for what does not fit the small
+        one: the two must agree.
+        """
         locator = at - _LOCATOR64.size
         if locator < 0 or self._map[locator : locator + 4] != _LOCATOR64_MAGIC:
             return (at, *small)
-        _, _, end, disks = _LOCATOR64.unpack_from(self._map, locator)
-        if disks > 1 or end + _END64.size != locator or self._map[end : end + 4] != _END64_MAGIC:
+        _, disk, end, disks = _LOCATOR64.unpack_from(self._map, locator)
+        if end + _END64.size != locator or self._map[end : end + 4] != _END64_MAGIC:
             raise _Damage("its zip64 end record is not where it should be")
-        _, _, _, _, _, _, here, count, size, start = _END64.unpack_from(self._map, end)
-        if here != count:
+        fields = _END64.unpack_from(self._map, end)
+        _, length, _, _, own_disk, first_disk, here, *large = fields
+        if disk or own_disk or first_disk or disks > 1 or here != large[0]:
             raise _Damage("it is split over several files")
+        if length != _END64.size - 12:  # it does not count its first two fields
+            raise _Damage("its zip64 end record has a part that nobody knows")
+        saturated = (_MOST_16, _MOST_32, _MOST_32)
+        if any(s not in (v, most) for s, v, most in zip(small, large, saturated, strict=True)):
+            raise _Damage("its two end records do not agree")
+        count, size, start = large
         return end, count, size, start
 
     def _central(self, at: int) -> tuple[Entry, int]:
         fields = _CENTRAL.unpack_from(self._map, at)
-        (magic, made_by, _, flags, method, clock, date, crc, packed, size) = fields[:10]
+        (magic, made_by, needs, flags, method, clock, date, crc, packed, size) = fields[:10]
         (name_size, extra_size, comment_size, disk, _, attributes, offset) = fields[10:]
-        if magic != _CENTRAL_MAGIC or disk not in (0, _MOST_16):
+        if magic != _CENTRAL_MAGIC:
             raise _Damage("its directory is damaged")
+        if disk:
+            raise _Damage("it is split over several files")
         name_at = at + _CENTRAL.size
         extra_at = name_at + name_size
         end = extra_at + extra_size + comment_size
         name = _name(self._map[name_at:extra_at], flags)
-        size, packed, offset = _zip64(
-            self._map[extra_at : extra_at + extra_size], (size, packed, offset)
+        size, packed, offset = _extra(
+            self._map[extra_at : extra_at + extra_size], (size, packed, offset), name
         )
-        if flags & _ENCRYPTED:
-            raise _Damage(f"{name} is encrypted")
+        if needs & 0xFF > _NEWEST:
+            raise _Damage(f"{name} needs an unpacker that does not exist yet")
+        if flags & (_ENCRYPTED | _PATCH):
+            raise _Damage(f"{name} is encrypted, or is no file of its own")
         if method not in (STORED, DEFLATED):
             raise _Damage(f"{name} is compressed by method {method}; wheels use deflate or none")
         if method == STORED and size != packed:
@@ -230,41 +252,52 @@ class ArchiveReader:
 
     def _located(self, entry: Entry, flags: int) -> Entry:
         """Compare the local header with the directory's, and find the data."""
+        if entry.offset > len(self._map):
+            raise _Damage(f"{entry.name} should stand behind its end")
         fields = _LOCAL.unpack_from(self._map, entry.offset)
         magic, _, local_flags, method, _, _, crc, packed, size, name_size, extra_size = fields
         name_at = entry.offset + _LOCAL.size
-        name = _name(self._map[name_at : name_at + name_size], local_flags)
-        data_at = name_at + name_size + extra_size
-        if magic != _LOCAL_MAGIC or name != entry.name or method != entry.method:
+        extra_at = name_at + name_size
+        data_at = extra_at + extra_size
+        if magic != _LOCAL_MAGIC:
+            raise _Damage(f"{entry.name} has no header of its own")
+        name = _name(self._map[name_at:extra_at], local_flags)
+        if name != entry.name or method != entry.method:
             raise _Damage(f"{entry.name} has another name or method in its own header")
-        if (local_flags ^ flags) & (_ENCRYPTED | _DESCRIPTOR):
+        if (local_flags ^ flags) & (_ENCRYPTED | _PATCH | _DESCRIPTOR):
             raise _Damage(f"{entry.name} has other flags in its own header")
-        if not local_flags & _DESCRIPTOR:
-            extra = self._map[name_at + name_size : data_at]
-            size, packed, _ = _zip64(extra, (size, packed, 0))
-            if (crc, packed, size) != (entry.crc, entry.packed_size, entry.size):
-                raise _Damage(f"{entry.name} has another size or checksum in its own header")
+        size, packed, _ = _extra(self._map[extra_at:data_at], (size, packed, 0), name)
+        found, wanted = (crc, packed, size), (entry.crc, entry.packed_size, entry.size)
+        later = bool(local_flags & _DESCRIPTOR)
+        if any(f != w and not (later and f == 0) for f, w in zip(found, wanted, strict=True)):
+            raise _Damage(f"{entry.name} has another size or checksum in its own header")
         return dataclasses.replace(entry, data_offset=data_at)
 
     def _refuse_layout(self, entries: list[Entry], directory: int) -> None:
         """Each member must end where the next begins, the last at the directory."""
         ordered = sorted(entries, key=lambda e: e.offset)
-        if ordered and ordered[0].offset:
+        starts = [*(e.offset for e in ordered), directory]
+        if starts[0]:
             raise _Damage("something stands before its first member")
-        starts = [e.offset for e in ordered[1:]] + [directory]
-        for entry, following in zip(ordered, starts, strict=True):
+        for entry, following in zip(ordered, starts[1:], strict=True):
             end = entry.data_offset + entry.packed_size
             if end > following:
                 raise _Damage(f"{entry.name} overlaps with what follows it")
-            if end != following and following - end not in self._descriptor_sizes(entry, end):
-                raise _Damage(f"something stands behind {entry.name} that belongs to no member")
+            between = self._map[end : min(following, end + _LONGEST_DESCRIPTOR + 1)]
+            if between not in self._descriptors(entry):
+                raise _Damage(f"what stands behind {entry.name} is not what should follow it")
 
-    def _descriptor_sizes(self, entry: Entry, at: int) -> tuple[int, ...]:
-        """Return the sizes (4.3.9) that a data descriptor behind a member can have."""
+    def _descriptors(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return what may stand behind a member: nothing, or a data descriptor (4.3.9).
+
+        With or without a signature, with short or long sizes.
+        """
         _, _, flags, *_ = _LOCAL.unpack_from(self._map, entry.offset)
         if not flags & _DESCRIPTOR:
-            return ()
-        return (16, 24) if self._map[at : at + 4] == _DESCRIPTOR_MAGIC else (12, 20)
+            return (b"",)
+        long = struct.pack("<IQQ", entry.crc, entry.packed_size, entry.size)
+        short = long[:8] + long[12:16]
+        return short, _DESCRIPTOR_MAGIC + short, long, _DESCRIPTOR_MAGIC + long
 
     def _refuse_bomb(self, most_expansion: int) -> None:
         unpacked = sum(entry.size for entry in self.entries)
@@ -341,7 +374,7 @@ def _name(raw: bytes, flags: int) -> str:
     try:
         name = raw.decode("utf-8" if flags & _UTF8 else "ascii")
     except UnicodeDecodeError:
-        raise _Damage(f"the encoding of the name {raw!r} is not stated") from None
+        raise _Damage(f"the name {raw!r} is neither ASCII nor marked and valid UTF-8") from None
     if not name or any(ord(c) < 0x20 or ord(c) == 0x7F for c in name):  # noqa: PLR2004
         raise _Damage(f"the name {name!r} has control characters, or is empty")
     return name
@@ -350,31 +383,80 @@ def _name(raw: bytes, flags: int) -> str:
 def _refuse_names(entries: tuple[Entry, ...]) -> None:
     """Refuse names that leave the folder they are unpacked to, duplicates, and symlinks."""
     seen: set[str] = set()
-    files = {entry.name for entry in entries if not entry.is_folder}
-    for name in seen:
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            if "/".join(parts[:depth]) in files:
-                raise _Damage(f"{'/'.join(parts[:depth])} is both a file and a folder")
+    folders: set[str] = set()
+    for entry in entries:
+        _refuse_entry(entry)
+        path = entry.name.removesuffix("/")
+        if path in seen:
+            raise _Damage(f"{path} is there twice")
+        seen.add(path)
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    both = folders.intersection(entry.name for entry in entries)
+    if both:
+        raise _Damage(f"{min(both)} is both a file and a folder")
 
 
-def _zip64(extra: bytes, sizes: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return size, packed size and offset, saturated ones from the zip64 field (4.5.3)."""
-    values = list(sizes)
+def _refuse_entry(entry: Entry) -> None:
+    """Refuse what does not stay in its folder, or is neither a file nor a folder.
+
+    Installers cut names apart (``.data`` folders), so each part is looked at, not only the first.
+    """
+    name = entry.name
+    parts = name.removesuffix("/").split("/")
+    if "\\" in name or any(p in ("", ".", "..") or _DRIVE.match(p) for p in parts):
+        raise _Damage(f"{name} is not a plain path below the folder it is unpacked to")
+    kinds = _FOLDER_KINDS if entry.is_folder else _FILE_KINDS
+    if stat.S_IFMT(entry.attributes >> 16) not in kinds:
+        raise _Damage(f"{name} is a symlink, or another special file")
+    if entry.is_folder and entry.size:
+        raise _Damage(f"{name} is a folder with content")
+
+
+def _extra(extra: bytes, sizes: tuple[int, int, int], name: str) -> tuple[int, int, int]:
+    """Return size, packed size and offset, saturated ones from the zip64 field.
+
+    Refuses what some readers take and others do not: a second field, and another name (4.6.9).
+    """
+    fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         at += 4
         if at + length > len(extra):
-            raise _Damage("an extra field runs past its end")
-        if kind == _ZIP64_EXTRA:
-            field = extra[at : at + length]
-            for index, value in enumerate(values):
-                if value == _MOST_32 and len(field) >= 8:  # noqa: PLR2004 - a 64-bit number
-                    (values[index],) = struct.unpack_from("<Q", field)
-                    field = field[8:]
+            raise _Damage(f"an extra field of {name} runs past its end")
+        if kind in fields and kind in (_ZIP64_EXTRA, _UNICODE_PATH_EXTRA):
+            raise _Damage(f"{name} has an extra field twice")
+        fields[kind] = extra[at : at + length]
         at += length
-    return values[0], values[1], values[2]
+    if fields.get(_UNICODE_PATH_EXTRA, bytes(5) + name.encode())[5:] != name.encode():
+        raise _Damage(f"{name} has another name in an extra field")
+    numbers = _numbers(fields.get(_ZIP64_EXTRA, b""), sizes)
+    if numbers is None:
+        raise _Damage(f"the zip64 field of {name} does not fit its header")
+    return numbers
+
+
+def _numbers(field: bytes, sizes: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """Return the sizes with those of a zip64 field (4.5.3); None where they contradict.
+
+    It holds the numbers that are saturated in the header. Bazel writes the others too, which some
+    readers then use: they must be the same.
+    """
+    if len(field) % 8 or len(field) > 8 * len(sizes):
+        return None
+    numbers = list(struct.unpack(f"<{len(field) // 8}Q", field))
+    if len(numbers) == sizes.count(_MOST_32):
+        numbers = [numbers.pop(0) if n == _MOST_32 else n for n in sizes]
+    if any(s not in (_MOST_32, n) for s, n in zip(sizes, numbers, strict=False)):
+        return None
+    missing = sizes[len(numbers) :]
+    if _MOST_32 in missing:
+        return None
+    numbers += missing
+    return numbers[0], numbers[1], numbers[2]
 
 
 class ArchiveWriter:

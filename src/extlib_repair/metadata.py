@@ -19,8 +19,12 @@ from extlib_repair.errors import BadWheelError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
-_FIELD = re.compile(rb"[!-9;-~]+:")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# What email.feedparser takes for a part of the headers: it skips a line without a name, an
+# envelope line, and a continuation of nothing, and goes on.
+_FIELD = re.compile(rb"[!-9;-~]*:|From |[ \t]")
+_WHOLE_DIGEST = re.compile(r"sha256=[\w-]{43}", re.ASCII)
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 
 
@@ -58,7 +62,7 @@ def with_requirements(metadata: bytes, wanted: Sequence[str]) -> bytes:
     header.
     """
     headers, rest = _split(metadata)
-    end = b"\r\n" if metadata.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    end = _line_end(headers)
     out: list[bytes] = []
     values = iter(wanted)
     last = 0
@@ -68,17 +72,15 @@ def with_requirements(metadata: bytes, wanted: Sequence[str]) -> bytes:
             last = len(out)
         else:
             out.append(header.raw)
-    new = [b"Requires-Dist: " + value.encode() + end for value in values]
     last = last or len(out)
-    if new and last and not out[last - 1].endswith(b"\n"):
-        out[last - 1] += end
-    return b"".join(out[:last] + new + out[last:]) + rest
+    new = [b"Requires-Dist: " + value.encode() + end for value in values]
+    return _joined([*out[:last], *new, *out[last:]], end) + rest
 
 
 def with_tags(wheel: bytes, wanted: Sequence[str]) -> bytes:
     """Return WHEEL with these ``Tag`` lines in the place of the first old one."""
     headers, rest = _split(wheel)
-    end = b"\r\n" if wheel.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    end = _line_end(headers)
     new = [f"Tag: {tag}".encode() + end for tag in wanted]
     out: list[bytes] = []
     for header in headers:
@@ -87,7 +89,7 @@ def with_tags(wheel: bytes, wanted: Sequence[str]) -> bytes:
             new = []
         else:
             out.append(header.raw)
-    return b"".join(out + new) + rest
+    return _joined([*out, *new], end) + rest
 
 
 def is_purelib(wheel: bytes) -> bool:
@@ -118,6 +120,18 @@ def _kept(old: _Header, value: str, end: bytes) -> bytes:
     return old.raw if old.value == value else b"Requires-Dist: " + value.encode() + end
 
 
+def _line_end(headers: Sequence[_Header]) -> bytes:
+    """Return how the first line ends, whose manner new lines follow."""
+    found = _LINE_END.search(headers[0].raw.decode("latin-1")) if headers else None
+    return found[0].encode() if found else b"\n"
+
+
+def _joined(lines: Sequence[bytes], end: bytes) -> bytes:
+    """Join lines; the end that the last line of a file may lack is added when others follow."""
+    whole = [line if line.endswith((b"\n", b"\r")) else line + end for line in lines[:-1]]
+    return b"".join([*whole, *lines[-1:]])
+
+
 def _split(block: bytes) -> tuple[list[_Header], bytes]:
     """Return the headers, and everything from the first line on that is none.
 
@@ -139,14 +153,14 @@ def _split(block: bytes) -> tuple[list[_Header], bytes]:
 
 def _parse(raw: bytes) -> _Header:
     name, _, value = raw.decode("utf-8", "replace").partition(":")
-    pieces = (piece.strip() for piece in value.splitlines())
+    pieces = (piece.strip() for piece in _LINE_END.split(value))
     return _Header(name.lower(), " ".join(piece for piece in pieces if piece), raw)
 
 
 def record_rows(record: bytes) -> tuple[RecordRow, ...]:
     """Parse RECORD; raises :class:`BadWheelError`."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(record.decode())) if row]
+        rows = [row for row in csv.reader(io.StringIO(record.decode(), newline="")) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadWheelError(f"RECORD cannot be read: {error}") from None
     if any(len(row) != len(RecordRow._fields) for row in rows):
@@ -167,22 +181,34 @@ def record_row(path: str, data: bytes) -> RecordRow:
     return RecordRow(path, f"sha256={digest}", str(len(data)))
 
 
+def is_complete(row: RecordRow) -> bool:
+    """Whether a line has a size and the digest that :func:`record_row` writes.
+
+    Others are allowed, but not all installers can check them.
+    """
+    return row.size.isdecimal() and bool(_WHOLE_DIGEST.fullmatch(row.digest))
+
+
 def updated_record(
-    rows: Sequence[RecordRow], changed: Mapping[str, RecordRow], members: Iterable[str]
+    rows: Iterable[RecordRow], changed: Mapping[str, RecordRow], members: Iterable[str]
 ) -> tuple[RecordRow, ...]:
     """Return the rows for these members: changed ones in their old place, new ones at the end.
 
-    The row of RECORD itself, without digest, comes last; signatures of RECORD have none.
+    Each member has one row, which must be in ``rows`` or in ``changed``. The row of RECORD itself,
+    without digest, comes last; signatures of RECORD have none.
     """
-    own = next((row.path for row in rows if row.path.endswith(".dist-info/RECORD")), "")
-    present = set(members) - {own}
-    kept = [changed.get(row.path, row) for row in rows if row.path in present]
-    known = {row.path for row in kept}
-    added = [row for path, row in changed.items() if path not in known and path in present]
-    return (*kept, *added, RecordRow(own, "", ""))
+    files = dict.fromkeys(members)
+    own = [path for path in files if _in_dist_info(path, ("RECORD",))]
+    known = {**{row.path: row for row in rows}, **changed}
+    listed = [row for path, row in known.items() if path in files and path not in own]
+    return (*listed, *(RecordRow(path, "", "") for path in own))
 
 
 def is_signature(member: str) -> bool:
     """Whether a member signs RECORD, which no longer fits once RECORD has changed."""
-    parts = member.split("/")
-    return len(parts) == 2 and parts[0].endswith(".dist-info") and parts[1] in _SIGNATURES  # noqa: PLR2004
+    return _in_dist_info(member, _SIGNATURES)
+
+
+def _in_dist_info(member: str, names: Iterable[str]) -> bool:
+    folder, _, name = member.partition("/")
+    return folder.endswith(".dist-info") and name in names

@@ -7,9 +7,9 @@ its place, read again there, and moved.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING
 from extlib_repair import binary, loader, metadata
 from extlib_repair.archive import ArchiveWriter, Entry
 from extlib_repair.errors import BadBinaryError, CannotEditError, CannotWriteError
-from extlib_repair.model import (
-    EditBinary,
-    Member,
-    MoveToScripts,
-    SetPlatforms,
-    SetRequirements,
-)
+from extlib_repair.model import EditBinary, Member, MoveToScripts, SetRequirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +26,7 @@ if TYPE_CHECKING:
     from extlib_repair.model import BinaryEdit, Plan
     from extlib_repair.wheelfile import WheelFile
 
-_EXECUTABLE = 0o755 << 16
+_EXECUTABLE = (stat.S_IFREG | 0o755) << 16  # installers look at the kind too
 
 
 @contextlib.contextmanager
@@ -52,7 +46,7 @@ def staging(folder: Path) -> Iterator[Path]:
 def publish(staged: Path, folder: Path) -> Path:
     """Move a complete file to its place, in one step."""
     target = folder / staged.name
-    with staged.open("rb") as file:
+    with staged.open("rb+") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())
     staged.replace(target)
     return target
@@ -66,7 +60,7 @@ def copy(source: Path, folder: Path) -> Path:
 def apply(plan: Plan, wheel: WheelFile, folder: Path, *, level: int = -1) -> Path:
     """Write the wheel that the plan describes into a folder; ``level`` is zlib's.
 
-    Raises :class:`CannotEditError`, naming the member.
+    Raises :class:`CannotEditError`, naming the member; what was written so far stays.
     """
     changes = _Changes(plan, wheel)
     target = folder / plan.output.filename
@@ -78,7 +72,6 @@ def apply(plan: Plan, wheel: WheelFile, folder: Path, *, level: int = -1) -> Pat
             else:
                 archive.write(entry, data, level=level)
         archive.close()
-        out.flush()
     return target
 
 
@@ -92,6 +85,9 @@ class _Changes:
             e.member: e.edits for e in plan.edits if isinstance(e, EditBinary)
         }
         self._moves = {e.member: e.target for e in plan.edits if isinstance(e, MoveToScripts)}
+        self._requirements = next(
+            (e.requirements for e in plan.edits if isinstance(e, SetRequirements)), None
+        )
         self._rows: dict[str, RecordRow] = {}
 
     def entries(self) -> Iterator[tuple[Entry, bytes | None]]:
@@ -100,20 +96,32 @@ class _Changes:
         record = wheel.dist_info_file("RECORD")
         members = [e for e in wheel.archive.entries if not metadata.is_signature(e.name)]
         names = [e.name for e in members if not e.is_folder] + [*self._moves.values()]
+        self._refuse(names)
         for entry in members:
             if entry.name != record:
                 yield from self._entry(entry)
         rows = metadata.record_rows(wheel.read(record))
+        described = {row.path for row in rows if metadata.is_complete(row)} | {*self._rows, record}
+        for name in names:
+            if name not in described:
+                self._rows[name] = metadata.record_row(name, wheel.read(name))
         data = metadata.record(metadata.updated_record(rows, self._rows, names))
         yield wheel.archive.by_name[record], data
+
+    def _refuse(self, names: list[str]) -> None:
+        """Refuse edits of members that are not there, and moves to where others are."""
+        for member in (*self._moves, *self._edits):
+            if member not in names:
+                raise CannotEditError(f"{member}: {self._wheel.path.name} does not hold it")
+        for member, target in self._moves.items():
+            if names.count(target) > 1:
+                raise CannotEditError(f"{member} cannot move to {target}: its place is taken")
 
     def _entry(self, entry: Entry) -> Iterator[tuple[Entry, bytes | None]]:
         member = Member(entry.name)
         if member in self._moves:
             target = self._moves[member]
-            moved = dataclasses.replace(
-                entry, name=target, attributes=entry.attributes | _EXECUTABLE
-            )
+            moved = Entry(name=target, method=entry.method, time=entry.time, attributes=_EXECUTABLE)
             yield self._changed(moved, self._edited(target, self._wheel.archive.read(entry)))
             yield self._changed(entry, loader.starter(target))
         elif member in self._edits:
@@ -124,18 +132,18 @@ class _Changes:
             yield entry, None
 
     def _metadata(self, member: Member) -> bytes | None:
-        for edit in self._plan.edits:
-            match edit:
-                case SetRequirements(requirements=requirements) if self._is(member, "METADATA"):
-                    return metadata.with_requirements(self._wheel.read(member), requirements)
-                case SetPlatforms() if self._is(member, "WHEEL"):
-                    return metadata.with_tags(self._wheel.read(member), self._plan.output.tags)
-                case _:
-                    pass
-        return None
+        """Return METADATA and WHEEL where they change.
 
-    def _is(self, member: Member, name: str) -> bool:
-        return member == self._wheel.dist_info_file(name)
+        WHEEL changes whenever its tags are not those of the file name, which it must expand:
+        maturin for one leaves them unexpanded.
+        """
+        wheel = self._wheel
+        if member == wheel.dist_info_file("METADATA") and self._requirements is not None:
+            return metadata.with_requirements(wheel.read(member), self._requirements)
+        if member == wheel.dist_info_file("WHEEL"):
+            old, tags = wheel.read(member), self._plan.output.tags
+            return metadata.with_tags(old, tags) if {*metadata.tags(old)} != {*tags} else None
+        return None
 
     def _edited(self, member: Member, data: bytes) -> bytes:
         try:
