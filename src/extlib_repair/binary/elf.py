@@ -39,7 +39,7 @@ def read(data: bytes) -> BinaryFacts:
         format=Format.ELF,
         kind=kind,
         arch=file.arch,
-        name=next((file.string(e.value) for e in file.dynamic if e.tag == Dt.SONAME), ""),
+        name="" if (soname := file.value(Dt.SONAME)) is None else file.string(soname),
         needed=tuple(file.string(e.value) for e in file.dynamic if e.tag == Dt.NEEDED),
         run_path=run_path(file),
         ignored_run_path=_ignored_run_path(file),
@@ -71,6 +71,8 @@ def _entries(text: str) -> tuple[str, ...]:
 
 
 def _kind(file: ElfFile, exports: frozenset[str]) -> Kind:
+    if file.is_hollow:
+        return Kind.OTHER
     interpreted = any(s.type == Pt.INTERP for s in file.segments)
     pie = (file.value(Dt.FLAGS_1) or 0) & DF_1_PIE
     if file.type == Type.EXEC or pie or (interpreted and file.value(Dt.SONAME) is None):
@@ -205,43 +207,35 @@ def _required_versions(file: ElfFile) -> dict[int, tuple[str, str]]:
 def _defined_versions(file: ElfFile) -> Iterator[tuple[int, str, bool]]:
     """Yield (version index, name, is the library's own name) from the DT_VERDEF table."""
     for index, flags, names in _version_definitions(file):
-        if names:
-            yield index & _VERSION_MASK, file.string(names[0]), bool(flags & _VER_FLG_BASE)
+        yield index & _VERSION_MASK, file.string(names[0]), bool(flags & _VER_FLG_BASE)
 
 
 def _version_needs(file: ElfFile) -> Iterator[tuple[int, int, int]]:
     """Yield (string of the library, version index, string of the version)."""
-    for at, values in _chain(file, file.offset(Dt.VERNEED), file.value(Dt.VERNEEDNUM), "HHIII"):
-        _, count, library, first, _ = values
-        for _, (_, _, index, name, _) in _chain(file, at + first, count, "IHHII"):
+    for at, (_, _, library, first, _) in _chain(file, file.offset(Dt.VERNEED), "HHIII"):
+        for _, (_, _, index, name, _) in _chain(file, at + first, "IHHII"):
             yield library, index, name
 
 
 def _version_definitions(file: ElfFile) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """Yield (version index, flags, strings: the version's own name, then its parents')."""
-    for at, values in _chain(file, file.offset(Dt.VERDEF), file.value(Dt.VERDEFNUM), "HHHHIII"):
-        _, flags, index, count, _, first, _ = values
-        yield index, flags, tuple(n for _, (n, _) in _chain(file, at + first, count, "II"))
+    for at, (_, flags, index, _, _, first, _) in _chain(file, file.offset(Dt.VERDEF), "HHHHIII"):
+        yield index, flags, tuple(name for _, (name, _) in _chain(file, at + first, "II"))
 
 
-def _chain(
-    file: ElfFile, at: int | None, count: int | None, layout: str
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Walk records that give the distance to the next one in their last word.
+def _chain(file: ElfFile, at: int | None, layout: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Walk records that give the distance to the next one in their last word, 0 in the last one.
 
-    Version indices have 15 bits, so a file with many more records is damaged.
+    Like the loader, this does not look at the stated number of records. Version indices have 15
+    bits, so a file with many more records is damaged.
     """
-    if at is None:
-        return
-    for _ in range(count or 0):
+    while at is not None:
         file.version_records += 1
         if file.version_records > _MOST_VERSION_RECORDS:
             raise BadBinaryError("the ELF file has an endless version table")
         values = file.unpack(layout, at)
         yield at, values
-        if not values[-1]:
-            return
-        at += values[-1]
+        at = at + values[-1] if values[-1] else None
 
 
 def name_offsets(file: ElfFile) -> Iterator[int]:

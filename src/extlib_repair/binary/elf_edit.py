@@ -7,7 +7,8 @@ Three rungs, the first that holds:
    writable (the file keeps its length);
 3. patchelf makes room (:mod:`extlib_repair.binary.grow`).
 
-Which bytes are free is proved, not assumed: linkers let names share their ends.
+Which bytes are free is proved, not assumed: linkers let names share their ends. What comes out of
+any rung is read again and compared with what was asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 import struct
 from typing import TYPE_CHECKING
 
-from extlib_repair.binary import elf, grow
+from extlib_repair.binary import elf
 from extlib_repair.binary.elf_file import (
     STRING_TAGS,
     Dt,
@@ -27,11 +28,14 @@ from extlib_repair.binary.elf_file import (
     Segment,
     Sht,
 )
-from extlib_repair.errors import CannotEditError
-from extlib_repair.model import AddNeeded, BinaryEdit, RunPath, RunPathKind, SetRunPath
+from extlib_repair.binary.grow import ADVICE, grow
+from extlib_repair.errors import BadBinaryError, CannotEditError
+from extlib_repair.model import RunPathKind, SetRunPath, applied
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from extlib_repair.model import BinaryEdit, RunPath
 
 _TAGS = {RunPathKind.RPATH: Dt.RPATH, RunPathKind.RUNPATH: Dt.RUNPATH}
 _RUN_PATH_TAGS = frozenset({Dt.RPATH, Dt.RUNPATH})
@@ -39,19 +43,14 @@ _RUN_PATH_TAGS = frozenset({Dt.RPATH, Dt.RUNPATH})
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    sets_run_path: bool
-    run_path: RunPath | None
-    """None for no run path at all; without meaning when it is not to be set."""
+    replaced: frozenset[Dt] = frozenset()
+    """The tags of the old run path, when there is to be another one or none."""
 
-    added: tuple[str, ...]
-    """Needed names to put in front, in this order."""
+    run_path: RunPath | None = None
+    """What stands in their place."""
 
-    @property
-    def run_path_text(self) -> str | None:
-        """The string to store, or None when none is."""
-        if not self.sets_run_path or self.run_path is None:
-            return None
-        return ":".join(self.run_path.entries)
+    added: tuple[str, ...] = ()
+    """Needed names to put in front, as they shall stand."""
 
 
 def edit(data: bytes, edits: Sequence[BinaryEdit]) -> bytes:
@@ -63,36 +62,43 @@ def edit(data: bytes, edits: Sequence[BinaryEdit]) -> bytes:
     wanted = _wanted(file, edits)
     if _holds(file, wanted):
         return data
-    if not file.dynamic:
-        raise CannotEditError("the ELF file has no dynamic table")
-    edited = _edited_here(file, wanted)
-    if edited is None:
-        edited = grow.grow(
-            data,
-            run_path=wanted.run_path,
-            sets_run_path=wanted.sets_run_path,
-            added=wanted.added,
+    if file.value(Dt.STRTAB) is None:
+        raise CannotEditError(
+            "the ELF file has no dynamic table, where run paths and needed names stand",
+            hint="only programs and libraries that are linked dynamically can be edited",
         )
-    if not _holds(ElfFile(edited), wanted):
-        raise CannotEditError("the edited ELF file does not say what was asked for")
+    if not file.is_known:
+        raise CannotEditError(
+            f"how to edit ELF files of the architecture {file.arch} is not known",
+            hint="wheels of this architecture have no portable platform tag either",
+        )
+    (image,) = elf.read(data).images
+    try:
+        edited = _edited_here(file, wanted) or _grown(file, wanted)
+        (found,) = elf.read(edited).images
+    except BadBinaryError as error:
+        raise CannotEditError(
+            f"the ELF file would be damaged by the edit: {error}", hint=ADVICE
+        ) from error
+    if found != applied(image, edits):
+        raise CannotEditError(
+            "the edited ELF file would not say what was asked for",
+            hint="a run path entry or library name that no ELF file can hold (with a colon, with "
+            "a NUL)? otherwise this file is laid out in an unusual way: link it anew",
+        )
     return edited
 
 
 def _wanted(file: ElfFile, edits: Sequence[BinaryEdit]) -> _Wanted:
-    run_path: RunPath | None = None
-    sets_run_path = False
-    added: list[str] = []
+    wanted = _Wanted()
     needed = _needed(file)
     for change in edits:
-        match change:
-            case SetRunPath():
-                run_path, sets_run_path = change.run_path, True
-            case AddNeeded(library=library):
-                if library not in needed and library not in added:
-                    added.append(library)
-    if run_path is not None and not run_path.entries:
-        run_path = None
-    return _Wanted(sets_run_path=sets_run_path, run_path=run_path, added=tuple(added))
+        if isinstance(change, SetRunPath):
+            kept = change.run_path if change.run_path and change.run_path.entries else None
+            wanted = dataclasses.replace(wanted, replaced=_RUN_PATH_TAGS, run_path=kept)
+        elif change.library not in needed and change.library not in wanted.added:
+            wanted = dataclasses.replace(wanted, added=(change.library, *wanted.added))
+    return wanted
 
 
 def _needed(file: ElfFile) -> frozenset[str]:
@@ -100,63 +106,73 @@ def _needed(file: ElfFile) -> frozenset[str]:
 
 
 def _holds(file: ElfFile, wanted: _Wanted) -> bool:
-    if not _needed(file).issuperset(wanted.added):
+    if wanted.added:
         return False
-    if not wanted.sets_run_path:
-        return True
-    tags = [e.tag for e in file.dynamic if e.tag in _RUN_PATH_TAGS]
-    return elf.run_path(file) == wanted.run_path and len(tags) == (1 if wanted.run_path else 0)
+    tags = [e.tag for e in file.dynamic if e.tag in wanted.replaced]
+    if wanted.run_path is None:
+        return not tags
+    return elf.run_path(file) == wanted.run_path and len(tags) == 1
+
+
+def _grown(file: ElfFile, wanted: _Wanted) -> bytes:
+    """Return the file as patchelf makes it, with an empty run path to begin with.
+
+    patchelf overwrites the old run path without asking who else reads these bytes, and changes
+    only one of two run paths.
+    """
+    empty = wanted.run_path and dataclasses.replace(wanted.run_path, entries=("",))
+    emptied = _edited_here(file, dataclasses.replace(wanted, added=(), run_path=empty))
+    edited = grow(
+        emptied or file.data,
+        run_path=wanted.run_path,
+        sets_run_path=bool(wanted.replaced),
+        added=wanted.added,
+    )
+    result = ElfFile(edited)
+    if result.slots == len(result.dynamic) or (file.is_loadable and not result.is_loadable):
+        raise CannotEditError("patchelf would make an ELF file that does not load", hint=ADVICE)
+    return edited
 
 
 def _edited_here(file: ElfFile, wanted: _Wanted) -> bytes | None:
     """Return the edited file of the same length, or None where it must grow."""
-    replaced = _RUN_PATH_TAGS if wanted.sets_run_path else frozenset()
-    kept = [e for e in file.dynamic if e.tag not in replaced]
-    text = wanted.run_path_text
-    if len(kept) + len(wanted.added) + (text is not None) >= file.slots:
+    entries = [e for e in file.dynamic if e.tag not in wanted.replaced]
+    count = len(entries) + len(wanted.added) + (wanted.run_path is not None)
+    if count > max(file.slots - 1, len(file.dynamic)):
         return None
-    table = _Strings(file, replaced)
-    names = table.place([_encoded(name) for name in wanted.added])
-    run_path_at = table.place([] if text is None else [_encoded(text)])
-    if not table.settle():
-        return None
-    if text is not None:
-        assert wanted.run_path is not None
-        position = next((i for i, e in enumerate(file.dynamic) if e.tag in replaced), len(kept))
-        kept.insert(position, Dynamic(_TAGS[wanted.run_path.kind], run_path_at[0]))
-    return table.write([Dynamic(Dt.NEEDED, at) for at in names] + kept)
+    table = _Strings(file, wanted.replaced)
+    added = [Dynamic(Dt.NEEDED, table.place(name)) for name in wanted.added]
+    if wanted.run_path is not None:
+        at = table.place(":".join(wanted.run_path.entries))
+        tags = [e.tag in wanted.replaced for e in file.dynamic]
+        position = tags.index(True) if any(tags) else len(entries)
+        entries.insert(position, Dynamic(_TAGS[wanted.run_path.kind], at))
+    return table.write(added + entries)
 
 
 def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise CannotEditError(f"{text!a} cannot be stored as bytes") from None
 
 
 class _Strings:
-    """The string table of a file that is being edited, and where it will stand."""
+    """The string table of a file that is being edited."""
 
     def __init__(self, file: ElfFile, replaced: frozenset[Dt]) -> None:
         self._file = file
-        self._replaced = replaced
         self._table = bytearray(file.strings)
-        self._free = self._free_runs()
-        self._blanked = tuple(self._free)
-        for start, end in self._free:
+        self._blanked = self._unshared(replaced)
+        self._free = list(self._blanked)
+        for start, end in self._blanked:
             self._table[start:end] = bytes(end - start)
-        self._segment: Segment | None = None
-        """The segment that the table moves to the end of."""
 
-    def place(self, strings: Sequence[bytes]) -> list[int]:
-        """Put strings into the table, behind its old end where nothing else does."""
-        return [self._place(string) for string in strings]
-
-    def settle(self) -> bool:
-        """Find a place for the table; False where there is none."""
-        if len(self._table) == len(self._file.strings):
-            return True
-        self._segment = self._roomy_segment(len(self._table))
-        return self._segment is not None
-
-    def _place(self, string: bytes) -> int:
+    def place(self, text: str) -> int:
+        """Return the offset of a string, which is added where it is not there yet."""
+        string = _encoded(text)
+        if not string and self._table.startswith(b"\0"):
+            return 0
         at = self._table.find(b"\0" + string + b"\0")
         if at >= 0:
             return at + 1
@@ -168,108 +184,112 @@ class _Strings:
         self._table += string + b"\0"
         return len(self._table) - len(string) - 1
 
-    def _free_runs(self) -> list[tuple[int, int]]:
+    def write(self, entries: Sequence[Dynamic]) -> bytes | None:
+        """Return the file with this dynamic table and these strings; None where they do not fit."""
+        file = self._file
+        out = bytearray(file.data)
+        old = file.offset(Dt.STRTAB)
+        assert old is not None
+        moved: dict[int, int] = {}
+        if len(self._table) == len(file.strings):
+            out[old : old + len(self._table)] = self._table
+        else:
+            segment = self._roomy_segment()
+            if segment is None:
+                return None
+            moved = self._move_behind(out, segment)
+            for start, end in self._blanked:
+                out[old + start : old + end] = bytes(end - start)
+        packer = struct.Struct(file.order + file.shape.dynamic)
+        rows = [packer.pack(e.tag, moved.get(e.tag, e.value)) for e in entries]
+        table = b"".join(rows).ljust(packer.size * len(file.dynamic), b"\0")
+        out[file.dynamic_offset : file.dynamic_offset + len(table)] = table
+        return bytes(out)
+
+    def _unshared(self, replaced: frozenset[Dt]) -> tuple[tuple[int, int], ...]:
         """Return the places of the old run paths that nothing else reads.
 
-        A run ends before the NUL that closes it. It is not free when another name starts in it, or
-        when the string that ends in it starts before it.
+        A place ends before the NUL that closes it. It is not free when another name starts in it,
+        or when the string that ends in it starts before it.
         """
         file = self._file
-        runs = []
-        used = set(elf.name_offsets(file))
-        used.update(
-            e.value for e in file.dynamic if e.tag in STRING_TAGS and e.tag not in self._replaced
-        )
-        for entry in file.dynamic:
-            if entry.tag not in self._replaced:
-                continue
+        entries = [e for e in file.dynamic if e.tag in STRING_TAGS]
+        used = set(elf.name_offsets(file)) if replaced else set()
+        used.update(e.value for e in entries if e.tag not in replaced)
+        places = set()
+        for entry in entries:
             start = entry.value
-            end = start + len(_encoded(file.string(start)))
-            alone = start > 0 and file.strings[start - 1] == 0
-            if alone and end > start and not any(start <= at < end for at in used):
-                runs.append((start, end))
-        return sorted(set(runs))
+            if entry.tag in replaced and file.strings[start - 1 : start] == b"\0":
+                end = start + len(_encoded(file.string(start)))
+                if end > start and not any(start <= at < end for at in used):
+                    places.add((start, end))
+        return tuple(sorted(places))
 
-    def _roomy_segment(self, size: int) -> Segment | None:
-        """Return a loaded segment with this much proven room behind it, not executable first."""
+    def _roomy_segment(self) -> Segment | None:
+        """Return a loaded segment with proven room behind it, not executable first.
+
+        Where sections are listed, tools copy only what stands in one: the section of the strings
+        must move with them.
+        """
+        if self._file.sections and self._section() is None:
+            return None
         candidates = [
             s
             for s in self._file.segments
             if s.type == Pt.LOAD and not s.writable and s.filesz == s.memsz and s.filesz
         ]
         candidates.sort(key=lambda s: s.executable)
-        return next((s for s in candidates if self._has_room(s, size)), None)
+        return next((s for s in candidates if self._has_room(s)), None)
 
-    def _has_room(self, segment: Segment, size: int) -> bool:
-        """Whether so many unused zero bytes follow a segment, in the file and in memory."""
-        file = self._file
+    def _has_room(self, segment: Segment) -> bool:
+        """Whether enough unused zero bytes follow a segment, in the file and in memory."""
+        file, size = self._file, len(self._table)
         end, memory_end = segment.offset + segment.filesz, segment.vaddr + segment.memsz
-        spans = [(s.offset, s.filesz) for s in file.segments]
-        spans += [(s.offset, s.size) for s in file.sections if s.type != Sht.NOBITS]
-        headers = len(file.segments) * struct.calcsize(file.order + file.shape.segment)
-        sections = len(file.sections) * struct.calcsize(file.order + file.shape.section)
-        spans += [(file.phoff, headers), (file.shoff, sections), (len(file.data), 1)]
-        if any(start < end < start + size for start, size in spans):
+        free = file.data[end : end + size]
+        if len(free) < size or any(free) or memory_end + size >> 8 * file.shape.word:
             return False
-        room = min(start for start, size in spans if size and start >= end) - end
-        for other in file.segments:
-            if other.type == Pt.LOAD and other.vaddr >= memory_end:
-                page = max(other.align, 1)
-                room = min(room, other.vaddr - other.vaddr % page - memory_end)
-        return room >= size and not any(file.data[end : end + size])
+        if any(n and at < end + size and at + n > end for at, n in self._spans()):
+            return False
+        return not any(
+            other.vaddr - other.vaddr % max(other.align, 1) < memory_end + size
+            and other.vaddr + other.memsz > memory_end
+            for other in file.segments
+            if other.type == Pt.LOAD
+        )
 
-    def write(self, entries: Sequence[Dynamic]) -> bytes:
-        """Return the file with this dynamic table and the strings as placed."""
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Yield offset and length of everything that is known to stand in the file."""
         file = self._file
-        out = bytearray(file.data)
-        if self._segment is None:
-            address, place = file.value(Dt.STRTAB) or 0, file.offset(Dt.STRTAB) or 0
-        else:
-            address = self._segment.vaddr + self._segment.memsz
-            place = self._segment.offset + self._segment.filesz
-            self._enlarge(out, self._segment)
-            self._move_section(out, address, place)
-            old = file.offset(Dt.STRTAB) or 0
-            for start, end in self._blanked:
-                out[old + start : old + end] = bytes(end - start)
-        out[place : place + len(self._table)] = self._table
-        moved = {Dt.STRTAB: address, Dt.STRSZ: len(self._table)}
-        assert file.dynamic_segment is not None
-        packer = struct.Struct(file.order + file.shape.dynamic)
-        rows = [
-            packer.pack(e.tag, moved.get(e.tag, e.value))  # type: ignore[call-overload]
-            for e in entries
-        ]
-        table = b"".join(rows).ljust(packer.size * file.slots, b"\0")
-        start = file.dynamic_segment.offset
-        out[start : start + len(table)] = self._with_old_tail(table, len(rows))
-        return bytes(out)
+        for segment in file.segments:
+            yield segment.offset, segment.filesz
+        for section in file.sections:
+            if section.type != Sht.NOBITS:
+                yield section.offset, section.size
+        yield file.phoff, len(file.segments) * struct.calcsize(file.order + file.shape.segment)
+        # One header at least: a table whose length stands in its first header is not read.
+        headers = max(len(file.sections), 1)
+        yield file.shoff, headers * struct.calcsize(file.order + file.shape.section)
 
-    def _with_old_tail(self, table: bytes, count: int) -> bytes:
-        """Keep what stands behind the DT_NULL entries, which is not ours."""
+    def _move_behind(self, out: bytearray, segment: Segment) -> dict[int, int]:
+        """Put the table behind a segment; return the dynamic values that say so."""
         file = self._file
-        assert file.dynamic_segment is not None
-        width = 2 * file.shape.word
-        old = file.slice(file.dynamic_segment.offset, len(table))
-        used = max(count, len(file.dynamic)) + 1
-        return table[: used * width] + old[used * width :]
-
-    def _enlarge(self, out: bytearray, segment: Segment) -> None:
-        size = segment.filesz + len(self._table)
-        word = "I" if self._file.elf_class == 1 else "Q"
-        sizes_at = segment.at + (16 if self._file.elf_class == 1 else 32)
-        struct.pack_into(self._file.order + word * 2, out, sizes_at, size, size)
-
-    def _move_section(self, out: bytearray, address: int, place: int) -> None:
+        size = len(self._table)
+        address, place = segment.vaddr + segment.memsz, segment.offset + segment.filesz
+        out[place : place + size] = self._table
+        is_32_bit = file.elf_class == 1
+        word = file.order + ("I" if is_32_bit else "Q")
+        sizes = (segment.filesz + size, segment.memsz + size)
+        _pack(out, word, segment.at + (16 if is_32_bit else 32), *sizes)
         section = self._section()
-        if section is None:
-            return
-        word = "I" if self._file.elf_class == 1 else "Q"
-        at = section.at + (12 if self._file.elf_class == 1 else 16)
-        struct.pack_into(self._file.order + word * 3, out, at, address, place, len(self._table))
+        if section is not None:
+            _pack(out, word, section.at + (12 if is_32_bit else 16), address, place, size)
+        return {Dt.STRTAB: address, Dt.STRSZ: size}
 
     def _section(self) -> Section | None:
         address = self._file.value(Dt.STRTAB)
-        return next(
-            (s for s in self._file.sections if s.type == Sht.STRTAB and s.addr == address), None
-        )
+        sections = (s for s in self._file.sections if s.type == Sht.STRTAB)
+        return next((s for s in sections if s.addr == address), None)
+
+
+def _pack(out: bytearray, word: str, at: int, *values: int) -> None:
+    struct.pack_into(word[0] + word[1] * len(values), out, at, *values)

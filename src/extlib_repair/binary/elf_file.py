@@ -87,10 +87,9 @@ class Dt(IntEnum):
     VERSYM = 0x6FFFFFF0
     FLAGS_1 = 0x6FFFFFFB
     VERDEF = 0x6FFFFFFC
-    VERDEFNUM = 0x6FFFFFFD
     VERNEED = 0x6FFFFFFE
-    VERNEEDNUM = 0x6FFFFFFF
     AUXILIARY = 0x7FFFFFFD
+    USED = 0x7FFFFFFE
     FILTER = 0x7FFFFFFF
 
 
@@ -104,6 +103,7 @@ STRING_TAGS = frozenset(
         Dt.DEPAUDIT,
         Dt.AUDIT,
         Dt.AUXILIARY,
+        Dt.USED,
         Dt.FILTER,
     }
 )
@@ -251,10 +251,14 @@ class ElfFile:
         ) = self.unpack(self.shape.header, 16)
         self.segments = tuple(self._read_segments())
         self.sections = tuple(self._read_sections())
-        self.dynamic_segment = next(
-            (s for s in self.segments if s.type == Pt.DYNAMIC and s.filesz), None
-        )
+        self.dynamic_segment = next((s for s in self.segments if s.type == Pt.DYNAMIC), None)
+        self.is_hollow = self.dynamic_segment is not None and self._is_hollow(self.dynamic_segment)
         self.dynamic = tuple(self._read_dynamic())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether platform tags have a name for the architecture."""
+        return (self.machine, self.elf_class, self.order) in _ARCH
 
     @property
     def arch(self) -> str:
@@ -266,7 +270,7 @@ class ElfFile:
         """Read a struct (format without byte order) at a file offset."""
         try:
             return struct.unpack_from(self.order + layout, self.data, offset)
-        except struct.error:
+        except (struct.error, OverflowError):
             raise BadBinaryError(f"the ELF file ends before offset {offset}") from None
 
     def table(self, layout: str, offset: int, size: int) -> Iterator[tuple[int, ...]]:
@@ -292,8 +296,8 @@ class ElfFile:
         raise BadBinaryError(f"address {address:#x} is not loaded from the ELF file")
 
     def value(self, tag: Dt) -> int | None:
-        """Return the value of a dynamic tag, or None."""
-        return next((entry.value for entry in self.dynamic if entry.tag == tag), None)
+        """Return the value of a dynamic tag, or None; of two entries, the loader uses the last."""
+        return next((entry.value for entry in reversed(self.dynamic) if entry.tag == tag), None)
 
     def offset(self, tag: Dt) -> int | None:
         """Return the file offset that a dynamic tag's address stands for, or None."""
@@ -322,13 +326,44 @@ class ElfFile:
         return self.strings[at:end].decode("utf-8", "surrogateescape")
 
     @property
+    def dynamic_offset(self) -> int:
+        """Where the dynamic table stands: the loader goes by its address, not by its offset."""
+        assert self.dynamic_segment is not None
+        return self.offset_of(self.dynamic_segment.vaddr)
+
+    @property
     def slots(self) -> int:
-        """How many entries the dynamic table has room for, the closing DT_NULL included."""
-        if self.dynamic_segment is None:
-            return 0
-        return self.dynamic_segment.filesz // (2 * self.shape.word)
+        """How many entries the dynamic table has room for, the closing DT_NULL included.
+
+        The room behind the last entry is zero, and no section begins in it: a program header can
+        promise more than the linker set aside.
+        """
+        assert self.dynamic_segment is not None
+        width = 2 * self.shape.word
+        start = self.dynamic_offset
+        used = start + len(self.dynamic) * width
+        others = [s.offset for s in self.sections if s.type != Sht.NOBITS and s.size]
+        end = min([start + self.dynamic_segment.filesz, *(at for at in others if at >= used)])
+        tail = self.slice(used, end - used)
+        return len(self.dynamic) + (len(tail) - len(tail.lstrip(b"\0"))) // width
+
+    @property
+    def is_loadable(self) -> bool:
+        """Whether the loaded segments are as loaders demand: inside the file, aligned, in order."""
+        end = 0
+        for segment in self.segments:
+            if segment.type != Pt.LOAD:
+                continue
+            inside = segment.offset + segment.filesz <= len(self.data)
+            aligned = (segment.vaddr - segment.offset) % max(segment.align, 1) == 0
+            if not inside or not aligned or segment.vaddr < end or segment.filesz > segment.memsz:
+                return False
+            end = segment.vaddr + segment.memsz
+        return True
 
     def _read_segments(self) -> Iterator[Segment]:
+        if self._phnum and self._phentsize != struct.calcsize(self.order + self.shape.segment):
+            raise BadBinaryError(f"program headers of {self._phentsize} bytes do not exist")
         for index in range(self._phnum):
             at = self.phoff + index * self._phentsize
             values = self.unpack(self.shape.segment, at)
@@ -358,20 +393,21 @@ class ElfFile:
             yield Section(type=kind, addr=addr, offset=offset, size=size, at=at)
 
     def _read_dynamic(self) -> Iterator[Dynamic]:
-        """Yield the entries before the first DT_NULL.
-
-        Files that hold only debugging information keep the header of a dynamic table whose bytes
-        are elsewhere (Intel's ``libiomp5.dbg``): its section is NOBITS, and there is none.
-        """
+        """Yield the entries before the first DT_NULL."""
         segment = self.dynamic_segment
-        if segment is None or self._is_hollow(segment):
+        if segment is None or self.is_hollow:
             return
-        for tag, value in self.table(self.shape.dynamic, segment.offset, segment.filesz):
+        for tag, value in self.table(self.shape.dynamic, self.dynamic_offset, segment.filesz):
             if tag == Dt.NULL:
                 return
             yield Dynamic(tag, value)
 
-    def _is_hollow(self, segment: Segment) -> bool:
-        return any(
-            s.type == Sht.NOBITS and s.addr == segment.vaddr and s.size for s in self.sections
+    def _is_hollow(self, dynamic: Segment) -> bool:
+        """Whether the bytes of the dynamic table are elsewhere.
+
+        Files that hold only debugging information keep its program header: with size 0, or as it
+        was, beside a section that is NOBITS (Intel's ``libiomp5.dbg``).
+        """
+        return not dynamic.filesz or any(
+            s.type == Sht.NOBITS and s.addr == dynamic.vaddr and s.size for s in self.sections
         )
