@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from wheels import make_wheel, read_wheel
 
 from extlib_repair import cli, pipeline
-from wheels import make_wheel, read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

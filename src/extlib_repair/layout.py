@@ -7,6 +7,8 @@ system, so that a symlinked folder cannot make a wrong answer look right.
 from extlib_repair.model import Member, SitePath
 
 _BELOW_SITE_PACKAGES = ("platlib", "purelib")
+_SCHEME_DEPTH = 2
+"""The parts of a member's path before its path in a scheme: ``NAME.data`` and the scheme."""
 
 
 def installed(member: Member) -> SitePath | None:
@@ -19,15 +21,16 @@ def installed(member: Member) -> SitePath | None:
     parts = member.split("/")
     if not parts[0].endswith(".data") or len(parts) == 1:
         return SitePath(member)
-    if parts[1] in _BELOW_SITE_PACKAGES:
-        return SitePath("/".join(parts[2:]))
+    if len(parts) > _SCHEME_DEPTH and parts[1] in _BELOW_SITE_PACKAGES:
+        return SitePath("/".join(parts[_SCHEME_DEPTH:]))
     return None
 
 
 def is_script(member: Member) -> bool:
     """Whether a member is installed beside the interpreter's programs."""
     parts = member.split("/")
-    return len(parts) == 3 and parts[0].endswith(".data") and parts[1] == "scripts"  # noqa: PLR2004
+    in_scheme = len(parts) == _SCHEME_DEPTH + 1
+    return in_scheme and parts[0].endswith(".data") and parts[1] == "scripts"
 
 
 def folder(path: str) -> SitePath:

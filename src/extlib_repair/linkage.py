@@ -7,14 +7,15 @@ needs, directly or not. So an image's scope is the union over all images of the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import TYPE_CHECKING
 
 from extlib_repair import layout
-from extlib_repair.model import Kind, Member, Project
+from extlib_repair.model import Kind, Member, Project, frozen_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from extlib_repair.model import Image, Provider, ProviderLibrary
 
@@ -25,7 +26,7 @@ _C_LIBRARY = re.compile(
     r"|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libc\.so"
 )
 _ALWAYS_VERSIONED = frozenset({"libstdc++.so.6", "libgcc_s.so.1", "libgcc_s.so.2", "libgcc_s.so.4"})
-"""Every symbol of these carries a version, so that an import without one is not theirs."""
+"""With glibc, every symbol of these carries a version: an import without one is not theirs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,8 @@ class Scope:
     others: tuple[Image, ...]
     """Images of the wheel itself, the importing one left out."""
 
-    provided: tuple[Image, ...]
-    """The provider's libraries."""
-
-    provided_names: frozenset[str]
-    """Their needed names, as a version's library may be called."""
+    provided: tuple[ProviderLibrary, ...]
+    """The libraries of providers."""
 
     unread: frozenset[str]
     """Needed names of libraries that nobody could read, and that could define anything."""
@@ -58,17 +56,25 @@ class Linkage:
     """The images of a wheel, the libraries of its providers, and what needs what."""
 
     def __init__(self, images: Mapping[Member, Image], providers: Sequence[Provider]) -> None:
-        self.images = images
+        self.images: Mapping[Member, Image] = frozen_mapping(
+            (member, image) for member, image in images.items() if image.kind is not Kind.OTHER
+        )
         self.libraries: dict[str, tuple[Provider, ProviderLibrary]] = {
             name: (provider, library)
             for provider in providers
             for name, library in provider.libraries.items()
         }
         self._members: dict[str, list[Member]] = {}
-        for member, image in images.items():
-            if image.kind is not Kind.OTHER:
-                self._members.setdefault(layout.basename(member), []).append(member)
-        self._reached = {member: self._reach(member) for member in images}
+        for member in self.images:
+            self._members.setdefault(layout.basename(member), []).append(member)
+        needed = {name for image in self.images.values() for name in image.needed}
+        self._on_musl = any(name.startswith("libc.musl-") for name in needed)
+        self._reached = {member: self._reach(member) for member in self.images}
+
+    @functools.cached_property
+    def exports(self) -> frozenset[str]:
+        """What the wheel's own binaries export, in anybody's scope or not."""
+        return frozenset[str]().union(*(image.exports for image in self.images.values()))
 
     def needs(self, member: Member) -> tuple[ProviderLibrary, ...]:
         """Return the provided libraries that an image names."""
@@ -80,20 +86,14 @@ class Linkage:
         users = (self.libraries[name][0] for m in self.images for name in self._named(m))
         return tuple({provider.project: provider for provider in users}.values())
 
-    def members_named(self, name: str) -> tuple[Member, ...]:
-        """Return the binaries of the wheel whose file has this name."""
-        return tuple(self._members.get(name, ()))
-
     def scope(self, member: Member) -> Scope:
         """Return what an image's imports can bind to."""
         reaching = [r for r in self._reached.values() if member in r.members]
         members = frozenset[Member]().union(*(r.members for r in reaching)) - {member}
         provided = frozenset[str]().union(*(r.provided for r in reaching))
-        libraries = [self.libraries[name][1] for name in sorted(provided)]
         return Scope(
             others=tuple(self.images[m] for m in sorted(members)),
-            provided=tuple(library.image for library in libraries),
-            provided_names=frozenset(n for li in libraries for n in (li.name, li.image.name) if n),
+            provided=tuple(self.libraries[name][1] for name in sorted(provided)),
             unread=frozenset[str]().union(*(r.unread for r in reaching)),
         )
 
@@ -126,17 +126,12 @@ class Linkage:
                 members.update(new)
                 queue += [n for m in new for n in self.images[m].needed]
             else:
-                unread |= _unread([name])
+                unread |= set() if self._is_known(name) else {name}
         return _Reached(
             members=frozenset(members), provided=frozenset(provided), unread=frozenset(unread)
         )
 
-
-def _is_known(needed: str) -> bool:
-    """Whether a needed name is a library whose names are all listed, or all carry a version."""
-    return needed in _ALWAYS_VERSIONED or _C_LIBRARY.fullmatch(needed) is not None
-
-
-def _unread(needed: Iterable[str]) -> frozenset[str]:
-    """Return those needed names that could define anything."""
-    return frozenset(name for name in needed if not _is_known(name))
+    def _is_known(self, needed: str) -> bool:
+        """Whether a needed name is a library whose names are all listed, or all carry a version."""
+        versioned = needed in _ALWAYS_VERSIONED and not self._on_musl
+        return versioned or _C_LIBRARY.fullmatch(needed) is not None

@@ -7,6 +7,7 @@ are built by :func:`frozen_mapping`, so that a value can be shared without being
 from __future__ import annotations
 
 import dataclasses
+import json
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NewType, TypeVar
@@ -373,6 +374,23 @@ class Plan:
         """The findings that forbid the plan."""
         return tuple(f for f in self.findings if f.severity is Severity.ERROR)
 
+    def as_json(self) -> str:
+        """Return the plan as JSON text: edits in their order, keys sorted, one value a line."""
+        value = {
+            "edits": [_plain(edit) for edit in self.edits],
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "output": self.output.filename,
+        }
+        return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def _plain(edit: Edit | BinaryEdit) -> dict[str, object]:
+    """Return an edit as JSON knows it, with the name of its type."""
+    named = {"type": type(edit).__name__}
+    if isinstance(edit, EditBinary):
+        return {**named, "member": edit.member, "edits": [_plain(one) for one in edit.edits]}
+    return {**named, **dataclasses.asdict(edit)}
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -390,11 +408,9 @@ class Report:
 def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:
     """Return the facts of an image after some edits."""
     for edit in edits:
-        match edit:
-            case SetRunPath(run_path=run_path):
-                kept = run_path if run_path is not None and run_path.entries else None
-                image = dataclasses.replace(image, run_path=kept, ignored_run_path=())
-            case AddNeeded(library=library):
-                if library not in image.needed:
-                    image = dataclasses.replace(image, needed=(library, *image.needed))
+        if isinstance(edit, SetRunPath):
+            kept = edit.run_path if edit.run_path is not None and edit.run_path.entries else None
+            image = dataclasses.replace(image, run_path=kept, ignored_run_path=())
+        elif edit.library not in image.needed:
+            image = dataclasses.replace(image, needed=(edit.library, *image.needed))
     return image

@@ -117,7 +117,7 @@ def _choose(facts: WheelFacts, request: Request) -> tuple[planning.Chosen, ...]:
             f"--provided-by names {', '.join(sorted(doubled))} twice",
             hint="one specifier can hold several bounds: 'NAME>=1,<2'",
         )
-    provider.check_wheels(projects, request.sources)
+    provider.check_sources(projects, request.sources)
     platforms = [tags.parse(tag) for tag in facts.name.platforms]
     system, arch = platforms[0].system, platforms[0].arch
     if system is System.ANY:
@@ -151,7 +151,11 @@ def _plan(
 ) -> Plan:
     options = planning.Options(
         style=request.style,
-        promise=platform_tag.Promise(stated=arguments.platform, keep=arguments.keep_platforms),
+        promise=platform_tag.Promise(
+            stated=arguments.platform,
+            default=arguments.default_platform,
+            keep=arguments.keep_platforms,
+        ),
         add_needed=request.add_needed,
         require_provided=request.require_provided,
     )

@@ -7,6 +7,7 @@ together. The plan is carried out only when none of them is an error.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
 from extlib_repair import dependency, layout, platform_tag, reaching, symbols
@@ -45,6 +46,8 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
+_HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -74,13 +77,17 @@ def plan(
     """
     providers = [c.provider for c in chosen]
     preloading = tuple(symbols.preloading(Linkage(facts.image_map, providers), providers, c_names))
-    additions = symbols.additions(preloading) if options.add_needed else {}
+    sure = [p for p in preloading if p.finding.severity is Severity.ERROR]
+    additions = symbols.additions(sure) if options.add_needed else {}
     images = {m: applied(image, additions.get(m, ())) for m, image in facts.image_map.items()}
     linkage = Linkage(images, providers)
     used = linkage.used()
-    findings = [] if options.add_needed else [p.finding for p in preloading]
-    findings += _unused(facts, providers, used, require=options.require_provided)
-    findings += symbols.findings(linkage, providers, c_names)
+    reported = [p for p in preloading if not (options.add_needed and p in sure)]
+    findings = [p.finding for p in reported]
+    wanted = [p.provider for p in reported if p in sure]
+    findings += _unused(facts, providers, [*used, *wanted], require=options.require_provided)
+    findings += _oddities(used, linkage)
+    findings += symbols.findings(linkage, providers, c_names, reported)
     edits, of_run_paths = reaching.edits(facts, linkage, options.style, additions)
     requirements, of_requirements = _requirements(facts, [c for c in chosen if c.provider in used])
     platforms, of_platforms = platform_tag.platforms(facts, used, options.promise)
@@ -125,22 +132,22 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
     binaries = dict(facts.binaries)
     members = list(facts.members)
     requirements = facts.requirements
+    name = facts.name
     for edit in plan.edits:
-        match edit:
-            case EditBinary(member=member, edits=edits):
-                old = binaries[member]
-                images = tuple(applied(image, edits) for image in old.images)
-                binaries[member] = BinaryFacts(format=old.format, images=images)
-            case MoveToScripts(member=member, target=target):
-                binaries[target] = binaries.pop(member)
-                members.append(target)
-            case SetRequirements(requirements=requirements):
-                pass
-            case SetPlatforms():
-                pass
+        if isinstance(edit, EditBinary):
+            old = binaries[edit.member]
+            images = tuple(applied(image, edit.edits) for image in old.images)
+            binaries[edit.member] = BinaryFacts(format=old.format, images=images)
+        elif isinstance(edit, MoveToScripts):
+            binaries[edit.target] = binaries.pop(edit.member)
+            members.append(edit.target)
+        elif isinstance(edit, SetRequirements):
+            requirements = edit.requirements
+        else:
+            name = dataclasses.replace(name, platforms=edit.platforms)
     return dataclasses.replace(
         facts,
-        name=plan.output,
+        name=name,
         members=tuple(members),
         binaries=frozen_mapping(binaries.items()),
         requirements=requirements,
@@ -148,13 +155,18 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
 
 
 def near_misses(names: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
-    """Return needed names that differ from some name only in the version behind ``.so``.
+    """Return needed names that differ from some name only in the version or a repair tool's hash.
 
-    >>> near_misses(["libfoo.so"], ["libfoo.so.5", "libc.so.6"])
-    ('libfoo.so.5',)
+    >>> near_misses(["libfoo.so"], ["libfoo.so.5", "libfoo-0123abcd.so", "libc.so.6"])
+    ('libfoo-0123abcd.so', 'libfoo.so.5')
     """
-    stems = {name.partition(".so")[0] for name in names}
-    return tuple(sorted(n for n in needed if n.partition(".so")[0] in stems))
+    exact = set(names)
+    stems = {_stem(name) for name in exact}
+    return tuple(sorted(name for name in set(needed) - exact if _stem(name) in stems))
+
+
+def _stem(name: str) -> str:
+    return _HASH_AND_VERSION.sub("", name)
 
 
 def _unused(
@@ -170,8 +182,30 @@ def _unused(
                 severity=Severity.ERROR if require else Severity.NOTE,
                 message=f"nothing in the wheel needs what {provider.label} supplies "
                 f"({', '.join(provider.libraries) or 'no library'})",
-                hint=f"it needs {', '.join(near)}, which is another name" if near else "",
+                hint=f"it needs {', '.join(near)}: near, but not the same" if near else "",
             )
+
+
+def _oddities(used: Iterable[Provider], linkage: Linkage) -> Iterator[Finding]:
+    """Say what of a provider that is used makes finding its libraries less certain."""
+    needed = {name for image in linkage.images.values() for name in image.needed}
+    for provider in used:
+        if provider.purelib:
+            yield Finding(
+                code="purelib-provider",
+                severity=Severity.WARNING,
+                message=f"{provider.label} installs as a pure library: where pure and platform "
+                "libraries have folders of their own (Fedora, RHEL), no run path leads to it",
+                hint="a release with Root-Is-Purelib: false has no such limit",
+            )
+        for name, library in provider.libraries.items():
+            if name in needed and library.image.name not in ("", name):
+                yield Finding(
+                    code="other-soname",
+                    severity=Severity.WARNING,
+                    message=f"{name} of {provider.label} calls itself {library.image.name}: only "
+                    "the run path leads to it, loading it beforehand does not",
+                )
 
 
 def _requirements(

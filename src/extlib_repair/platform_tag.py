@@ -25,6 +25,9 @@ class Promise:
     stated: str = ""
     """A tag that must hold (``--plat``), or the empty string."""
 
+    default: str = ""
+    """A tag that is usual here (``AUDITWHEEL_PLAT`` of the manylinux images)."""
+
     keep: bool = False
     """Leave the tags as they are (auditwheel's ``--no-update-tags``)."""
 
@@ -33,29 +36,41 @@ def platforms(
     facts: WheelFacts, used: Sequence[Provider], promise: Promise
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """Return the platform tags that a consumer of these providers can have, and why."""
-    own = c_library(facts.name.platforms, facts.image_map.values())
+    own = c_libraries(facts.name.platforms, facts.image_map.values())
     result = facts.name.platforms
     findings: list[Finding] = []
     for provider in used:
         images = (library.image for library in provider.libraries.values())
-        other = c_library(provider.platforms, images)
-        if own is not None and other is not None and own is not other:
+        other = c_libraries(provider.platforms, images)
+        if own and other and own.isdisjoint(other):
             findings.append(_other_c_library(own, provider, other))
             continue
-        floor = _floor(provider, result)
-        if floor is None:
-            continue
-        wanted = tags.raised(result, floor)
-        stated = tags.parse(promise.stated).version
-        if stated is not None and floor.version is not None and stated < floor.version:
-            findings.append(_too_low(provider, floor.tag, promise.stated))
-        elif set(wanted) != set(result):
-            if promise.keep:
-                findings.append(_too_low(provider, floor.tag, ".".join(result)))
-            else:
-                findings.append(_raised(result, wanted, provider))
-                result = wanted
+        result, found = _raise_to(result, provider, promise)
+        findings += found
     return result, tuple(findings)
+
+
+def _raise_to(
+    platforms: tuple[str, ...], provider: Provider, promise: Promise
+) -> tuple[tuple[str, ...], list[Finding]]:
+    """Return the tags with one provider, and what is to be said of them."""
+    floors = _floors(provider, platforms)
+    if not floors:
+        promised = any(tags.parse(tag).libc for tag in platforms)
+        return platforms, [_says_nothing(platforms, provider)] if promised else []
+    stated = tags.parse(promise.stated)
+    too_high = [floor.tag for floor in floors if tags.below(stated, floor)]
+    if too_high:
+        return platforms, [_too_low(provider, too_high[0], promise.stated)]
+    wanted = tuple(sorted({tag for floor in floors for tag in tags.raised(platforms, floor)}))
+    if set(wanted) == set(platforms):
+        return platforms, []
+    if promise.keep:
+        return platforms, [_too_low(provider, floors[0].tag, ".".join(platforms))]
+    default = tags.parse(promise.default)
+    passes = any(tags.below(default, floor) for floor in floors)
+    severity = Severity.WARNING if passes else Severity.NOTE
+    return wanted, [_raised(platforms, wanted, provider, severity)]
 
 
 def hint(facts: WheelFacts, providers: Sequence[Provider]) -> str:
@@ -64,33 +79,37 @@ def hint(facts: WheelFacts, providers: Sequence[Provider]) -> str:
     A binary that needs nothing but Python and the provider does not name a C library. With the
     provider left out auditwheel has nothing to go by and refuses the wheel (auditwheel 6.8.2).
     """
-    if c_library(facts.name.platforms, facts.image_map.values()) is not None:
+    if c_libraries(facts.name.platforms, facts.image_map.values()):
         return ""
-    floors = (_floor(provider, facts.name.platforms) for provider in providers)
-    return next((floor.tag for floor in floors if floor is not None), "")
+    floors = (floor for p in providers for floor in _floors(p, facts.name.platforms))
+    return next((floor.tag for floor in floors), "")
 
 
-def c_library(platforms: Sequence[str], images: Iterable[Image]) -> Libc | None:
-    """Return the C library that a wheel is for: by its tags, else by what its images need."""
+def c_libraries(platforms: Sequence[str], images: Iterable[Image]) -> frozenset[Libc]:
+    """Return the C libraries that a wheel is for: by its tags, else by what its images need."""
     stated = {p.libc for p in map(tags.parse, platforms) if p.libc is not None}
     if stated:
-        return stated.pop()
+        return frozenset(stated)
     needed = {name for image in images for name in image.needed}
     if any(name.startswith("libc.musl-") for name in needed):
-        return Libc.MUSL
-    return Libc.GLIBC if "libc.so.6" in needed else None
+        return frozenset({Libc.MUSL})
+    return frozenset({Libc.GLIBC} if "libc.so.6" in needed else ())
 
 
-def _floor(provider: Provider, platforms: Sequence[str]) -> tags.Platform | None:
-    """Return the lowest promise of a provider for the consumer's architecture."""
+def _floors(provider: Provider, platforms: Sequence[str]) -> list[tags.Platform]:
+    """Return the lowest promise of a provider for each C library, for the wheel's architecture."""
     own = {tags.parse(tag).arch for tag in platforms}
-    return tags.lowest(tuple(t for t in provider.platforms if tags.parse(t).arch in own))
+    fitting = tuple(tag for tag in provider.platforms if tags.parse(tag).arch in own)
+    lowest = (tags.lowest(fitting, libc) for libc in Libc)
+    return [floor for floor in lowest if floor is not None]
 
 
-def _raised(old: Sequence[str], new: Sequence[str], provider: Provider) -> Finding:
+def _raised(
+    old: Sequence[str], new: Sequence[str], provider: Provider, severity: Severity
+) -> Finding:
     return Finding(
         code="platform-tag",
-        severity=Severity.NOTE,
+        severity=severity,
         message=f"the platform tag becomes {'.'.join(new)} (was {'.'.join(old)}): {provider.label} "
         "promises no more",
     )
@@ -105,10 +124,22 @@ def _too_low(provider: Provider, floor: str, stated: str) -> Finding:
     )
 
 
-def _other_c_library(own: Libc, provider: Provider, other: Libc) -> Finding:
+def _says_nothing(platforms: Sequence[str], provider: Provider) -> Finding:
+    stated = ".".join(provider.platforms) or "nothing"
+    return Finding(
+        code="platform-tag",
+        severity=Severity.WARNING,
+        message=f"{provider.label} is tagged {stated}, which does not say how old a C library may "
+        f"be: {'.'.join(platforms)} may promise too much",
+        hint="examine the provider's wheel from a package index, which has to say it",
+    )
+
+
+def _other_c_library(own: Iterable[Libc], provider: Provider, other: Iterable[Libc]) -> Finding:
     return Finding(
         code="other-c-library",
         severity=Severity.ERROR,
-        message=f"the wheel is for {own}, and {provider.label} ({provider.source}) for {other}",
+        message=f"the wheel is for {' and '.join(sorted(own))}, and {provider.label} "
+        f"({provider.source}) for {' and '.join(sorted(other))}",
         hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
     )

@@ -19,11 +19,12 @@ The schema (``docs/policies.md`` describes it for people)::
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from extlib_repair.errors import PolicyError
 from extlib_repair.model import Policy, PolicyLibrary, Project, SitePath, System
@@ -42,6 +43,8 @@ _SYSTEMS = (System.LINUX, System.MACOS, System.WINDOWS, System.ANDROID)
 _TOP = {"schema": int, "project": str, "symbols": dict, "libraries": list}
 _SYMBOLS = {"prefix": str, "suffix": str}
 _LIBRARY = {"system": str, "architectures": list, "directory": str, "name": str}
+_PART = re.compile(r"(?!\.{1,2}(/|$))[^/\\:]+")
+_PATH = re.compile(rf"({_PART.pattern})(/{_PART.pattern})*/?")
 _TYPE_NAMES = {int: "a number", str: "a string", dict: "a table", list: "a list"}
 
 
@@ -51,16 +54,19 @@ def parse(text: str, source: str) -> Policy:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{source} is not TOML: {error}") from None
-    _check(data, _TOP, source, required=("schema", "project", "libraries"))
-    if data["schema"] != SCHEMA:
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema != SCHEMA:
         raise PolicyError(
-            f"{source}: schema is {data['schema']}, and {SCHEMA} is the one that is understood",
+            f"{source}: schema is {schema}, and {SCHEMA} is the one that is understood",
             hint="a newer extlib-repair may understand it",
         )
+    _check(data, _TOP, source, required=("schema", "project", "libraries"))
+    if not data["libraries"]:
+        raise PolicyError(f"{source}: libraries is empty, and a policy states one or more")
     symbols = data.get("symbols", {})
     _check(symbols, _SYMBOLS, f"{source}: symbols")
     return Policy(
-        project=Project(canonicalize_name(data["project"])),
+        project=_project(data["project"], source),
         source=source,
         libraries=tuple(
             _library(row, f"{source}: libraries[{index}]")
@@ -76,7 +82,10 @@ def load(path: Path) -> Policy:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"cannot read the policy {path}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PolicyError(
+            f"cannot read the policy {path}: {why}", hint="--policy takes the path of a TOML file"
+        ) from None
     return parse(text, str(path))
 
 
@@ -105,21 +114,31 @@ def libraries_for(policy: Policy, system: System, arch: str) -> tuple[PolicyLibr
     )
 
 
+def _project(name: str, source: str) -> Project:
+    try:
+        return Project(canonicalize_name(name, validate=True))
+    except InvalidName:
+        raise PolicyError(f"{source}: project {name!r} is not the name of a project") from None
+
+
 def _library(row: object, where: str) -> PolicyLibrary:
     if not isinstance(row, dict):
         raise PolicyError(f"{where} must be a table")
     _check(row, _LIBRARY, where, required=("system", "directory", "name"))
     if row["system"] not in tuple(_SYSTEMS):
-        raise PolicyError(f"{where}: system must be one of {', '.join(_SYSTEMS)}")
-    parts = row["directory"].split("/")
-    if row["directory"].startswith("/") or ".." in parts or not row["name"]:
-        raise PolicyError(f"{where}: directory must be a path below site-packages, name a file")
+        raise PolicyError(f"{where}: system {row['system']!r} must be one of {', '.join(_SYSTEMS)}")
+    if row["directory"] and not _PATH.fullmatch(row["directory"]):
+        raise PolicyError(
+            f"{where}: directory {row['directory']!r} must be a path below site-packages, with /"
+        )
+    if not _PART.fullmatch(row["name"]):
+        raise PolicyError(f"{where}: name {row['name']!r} must be the name of a file, without /")
     architectures = row.get("architectures", [])
     if not all(isinstance(arch, str) for arch in architectures):
         raise PolicyError(f"{where}: architectures must be strings")
     return PolicyLibrary(
         name=row["name"],
-        directory=SitePath(row["directory"].strip("/")),
+        directory=SitePath(row["directory"].removesuffix("/")),
         system=System(row["system"]),
         architectures=tuple(architectures),
     )

@@ -9,17 +9,20 @@ read here: it may be older than we support.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from extlib_repair import binary, layout, metadata, policy, process, tags
 from extlib_repair.errors import (
     BadBinaryError,
     BadWheelError,
+    PolicyError,
     ProviderMismatchError,
     ProviderNotFoundError,
     UsageError,
@@ -52,7 +55,7 @@ sys.path[:] = [p for p in sys.path if p]
 try:
     from importlib import metadata
     d = metadata.distribution(sys.argv[1])
-    print(json.dumps([str(d.locate_file("")), d.version, [str(f) for f in d.files or []]]))
+    print(json.dumps([str(d.locate_file("")), d.version or "", [str(f) for f in d.files or []]]))
 except Exception as e:
     print(json.dumps(type(e).__name__ + ": " + str(e)))
 """
@@ -72,8 +75,10 @@ class _Files(Protocol):
 
     project: Project
     version: str
-    platforms: tuple[str, ...]
     source: str
+
+    @property
+    def platforms(self) -> tuple[str, ...]: ...
 
     @property
     def paths(self) -> Collection[SitePath]: ...
@@ -87,30 +92,67 @@ def find(project: Project, sources: Sources, system: System, arch: str) -> Provi
     Raises :class:`ProviderNotFoundError` when it is nowhere, :class:`ProviderMismatchError` when
     what is there is for another platform or lacks what its policy states.
     """
-    for path in sources.wheels:
-        with WheelFile(path) as wheel:
-            files = _WheelFiles(wheel)
-            if files.project == project:
-                return _provider(files, sources, system, arch)
-    misfits: list[ProviderMismatchError] = []
-    tried: list[str] = []
-    for python in _pythons(sources):
-        found = _installed(project, python)
-        if isinstance(found, str):
-            tried.append(f"{python} ({found})")
-            continue
+    search = _Search(project, sources, system, arch)
+    found = search.in_wheels() or search.in_pythons()
+    if found is not None:
+        return found
+    if search.misfits:
+        raise search.misfits[0]
+    raise _not_found(project, search.tried)
+
+
+class _Search:
+    """Looks for one provider, and remembers why what was found does not fit."""
+
+    def __init__(self, project: Project, sources: Sources, system: System, arch: str) -> None:
+        self.misfits: list[ProviderMismatchError] = []
+        self.tried: list[str] = []
+        self._project = project
+        self._sources = sources
+        self._system = system
+        self._arch = arch
+
+    def in_wheels(self) -> Provider | None:
+        """Return the first wheel of the project that fits."""
+        for path in self._sources.wheels:
+            with WheelFile(path) as wheel:
+                files = _WheelFiles(wheel)
+                found = self._fitting(files) if files.project == self._project else None
+            if found is not None:
+                return found
+        return None
+
+    def in_pythons(self) -> Provider | None:
+        """Return the first installed distribution that fits; none if the user gave a wheel."""
+        for python in () if self.misfits else _pythons(self._sources):
+            files = _installed(self._project, python)
+            if isinstance(files, str):
+                self.tried.append(f"{python} ({files})")
+            elif (found := self._fitting(files)) is not None:
+                return found
+        return None
+
+    def _fitting(self, files: _Files) -> Provider | None:
         try:
-            return _provider(found, sources, system, arch)
+            return _provider(files, self._sources, self._system, self._arch)
         except ProviderMismatchError as error:
-            misfits.append(error)
-    if misfits:
-        raise misfits[0]
-    raise _not_found(project, tried)
+            self.misfits.append(error)
+            return None
 
 
-def check_wheels(projects: Iterable[Project], sources: Sources) -> None:
-    """Refuse provider wheels of projects that nobody named; raises :class:`UsageError`."""
+def check_sources(projects: Iterable[Project], sources: Sources) -> None:
+    """Refuse provider wheels and policies of projects that nobody named.
+
+    Raises :class:`UsageError`, and what reading them raises.
+    """
     named = set(projects)
+    for path in sources.policies:
+        stated = policy.load(path).project
+        if stated not in named:
+            raise UsageError(
+                f"--policy {path.name} is about {stated}, which no --provided-by names",
+                hint=f"add --provided-by {stated}",
+            )
     for path in sources.wheels:
         with WheelFile(path) as wheel:
             project = _WheelFiles(wheel).project
@@ -148,8 +190,9 @@ def _installed(project: Project, python: str) -> _InstalledFiles | str:
         done = process.run([python, "-c", _ASK, project])
     except OSError as error:
         return f"cannot be run: {error.strerror}"
+    *_, last_line = ["", *done.stdout.splitlines()]
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(last_line)
     except json.JSONDecodeError:
         return done.last_words
     if isinstance(answer, str):
@@ -189,11 +232,13 @@ class _InstalledFiles:
         self.version = version
         self.source = f"installed for {python}"
         self._root = root
-        self.paths = frozenset(
-            SitePath(path.replace("\\", "/")) for path in paths if not path.startswith("..")
-        )
-        wheel = next((p for p in self.paths if p.endswith(".dist-info/WHEEL")), None)
-        self.platforms = metadata.platforms(self.read(wheel)) if wheel else ()
+        known = (path.replace("\\", "/") for path in paths)
+        self.paths = frozenset(SitePath(p) for p in known if not p.startswith(("..", "/")))
+
+    @functools.cached_property
+    def platforms(self) -> tuple[str, ...]:
+        wheel = _in_dist_info(self, "WHEEL")
+        return metadata.platforms(self.read(wheel)) if wheel else ()
 
     def read(self, path: SitePath) -> bytes:
         try:
@@ -206,8 +251,15 @@ class _InstalledFiles:
             ) from None
 
 
+def _in_dist_info(files: _Files, name: str) -> SitePath | None:
+    """Return the path of a file in the ``.dist-info`` folder at the root, not in a vendored one."""
+    places = (p for p in files.paths if p.endswith(f".dist-info/{name}"))
+    return next((place for place in places if place.count("/") == 1), None)
+
+
 def _provider(files: _Files, sources: Sources, system: System, arch: str) -> Provider:
     label = f"{files.project} {files.version} ({files.source})"
+    _refuse_bad_version(files, label)
     _refuse_other_platform(files, label, system, arch)
     rules = _policy(files, sources)
     if rules is None:
@@ -220,11 +272,20 @@ def _provider(files: _Files, sources: Sources, system: System, arch: str) -> Pro
         version=files.version,
         platforms=files.platforms,
         libraries=frozen_mapping(libraries.items()),
-        private=frozenset(name for name in names if _HASHED.fullmatch(name)),
+        private=frozenset(n for n in names if _HASHED.fullmatch(n) and n not in libraries),
         purelib=_is_purelib(files),
         policy=rules,
         source=files.source,
     )
+
+
+def _refuse_bad_version(files: _Files, label: str) -> None:
+    try:
+        Version(files.version)
+    except InvalidVersion:
+        raise ProviderMismatchError(
+            f"{label}: {files.version!r} is not a version that a requirement can name"
+        ) from None
 
 
 def _refuse_other_platform(files: _Files, label: str, system: System, arch: str) -> None:
@@ -245,11 +306,14 @@ def _policy(files: _Files, sources: Sources) -> Policy | None:
         given = policy.load(path)
         if given.project == files.project:
             return given
-    own = next((p for p in files.paths if p.endswith(f".dist-info/{policy.OWN_FILE}")), None)
-    if own is not None:
-        text = files.read(own).decode("utf-8", "replace")
-        return policy.parse(text, f"{policy.OWN_FILE} of {files.project} {files.version}")
-    return policy.built_in(files.project)
+    own = _in_dist_info(files, policy.OWN_FILE)
+    if own is None:
+        return policy.built_in(files.project)
+    source = f"{policy.OWN_FILE} of {files.project} {files.version}"
+    stated = policy.parse(files.read(own).decode("utf-8", "replace"), source)
+    if stated.project != files.project:
+        raise PolicyError(f"{source}: project is {stated.project!r}, which is another one")
+    return stated
 
 
 def _libraries_of_policy(
@@ -284,8 +348,8 @@ def _libraries_of_record(files: _Files) -> Iterator[tuple[str, ProviderLibrary]]
         if _LIBRARY.fullmatch(name) and not _HASHED.fullmatch(name):
             seen.setdefault(name, []).append(path)
     for name, paths in seen.items():
-        data = files.read(paths[0])
-        if len(paths) > 1 or binary.sniff(data) is None:
+        data = files.read(paths[0]) if len(paths) == 1 else b""
+        if binary.sniff(data) is None:
             continue
         library = _library(files, paths[0], f"{files.project} {files.version}", data)
         if library.image.kind is Kind.SHARED_LIBRARY:
@@ -303,5 +367,5 @@ def _library(
 
 
 def _is_purelib(files: _Files) -> bool:
-    wheel = next((p for p in files.paths if p.endswith(".dist-info/WHEEL")), None)
+    wheel = _in_dist_info(files, "WHEEL")
     return metadata.is_purelib(files.read(wheel)) if wheel else False

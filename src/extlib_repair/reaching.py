@@ -1,7 +1,8 @@
 """How every binary of a consumer reaches the libraries that it needs. Pure.
 
 Entries are computed from the *installed* layout. In a binary that is edited anyway, entries that
-lead out of site-packages go; in the others they are reported.
+lead out of site-packages go; in the others they are reported. A binary in a scheme without a fixed
+place is judged from its place in the archive: what leaves that leaves every place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from extlib_repair.binary import elf_run_path
 from extlib_repair.model import (
     EditBinary,
     Finding,
+    Kind,
     Member,
     MoveToScripts,
     RunPath,
@@ -74,7 +76,7 @@ def edits(
         needs = linkage.needs(member)
         place = _place(facts, member, image, needs)
         if place is None:
-            findings += [_no_place(member, needs)] if needs else []
+            findings.append(_no_place(member, needs))
             continue
         if place.target != member:
             made.append(MoveToScripts(member=member, target=place.target))
@@ -85,7 +87,8 @@ def edits(
             changes.append(wanted)
         if changes:
             made.append(EditBinary(member=place.target, edits=tuple(changes)))
-        findings += _own_copies(place, installed)
+        if wanted is not None and needs:
+            findings += _own_copies(place, applied(image, [wanted]).search, installed)
         if wanted not in changes:
             findings += _strays(place)
     return tuple(made), tuple(findings)
@@ -94,13 +97,13 @@ def edits(
 def _place(
     facts: WheelFacts, member: Member, image: Image, needs: tuple[ProviderLibrary, ...]
 ) -> _Place | None:
-    """Return where a binary will be; None where no run path could lead to site-packages."""
+    """Return where a binary will be; None where it needs what no run path could lead to."""
     at, target = layout.installed(member), member
-    if at is None and needs and layout.is_script(member):
+    if at is None and needs:
+        if image.kind is not Kind.EXECUTABLE or not layout.is_script(member):
+            return None
         target = Member(f"{facts.name.distribution}.scripts/{layout.basename(member)}")
-        at = SitePath(target)
-    if at is None:
-        return None
+    at = SitePath(target) if at is None else at
     return _Place(member=member, target=target, at=at, image=image, needs=needs)
 
 
@@ -143,22 +146,26 @@ class _Mender:
         return elf_run_path.entry_to(self._place.at, meant)
 
 
-def _own_copies(place: _Place, installed: Collection[SitePath]) -> Iterator[Finding]:
+def _own_copies(
+    place: _Place, entries: Collection[str], installed: Collection[SitePath]
+) -> Iterator[Finding]:
     """Report copies in the wheel that the loader would find before the provider's file."""
-    for entry in place.image.search:
-        folder = elf_run_path.target(entry, place.at)
-        if isinstance(folder, elf_run_path.Stray):
-            continue
-        for library in place.needs:
-            copy = SitePath(f"{folder}/{library.name}".lstrip("/"))
-            if folder != library.directory and copy in installed:
-                yield Finding(
-                    code="own-copy",
-                    severity=Severity.ERROR,
-                    member=place.target,
-                    message=f"would load {copy} of its own wheel instead of the provider's file",
-                    hint="leave that file out of the wheel, or do not name the provider",
-                )
+    folders = [elf_run_path.target(entry, place.at) for entry in entries]
+    for library in place.needs:
+        before = folders[: folders.index(library.directory) + 1]
+        copies = [copy for folder in before if (copy := _join(folder, library.name)) in installed]
+        if copies:
+            yield Finding(
+                code="own-copy",
+                severity=Severity.ERROR,
+                member=place.target,
+                message=f"would load {copies[0]} of its own wheel instead of the provider's file",
+                hint="leave that file out of the wheel, or do not name the provider",
+            )
+
+
+def _join(folder: str, name: str) -> SitePath:
+    return SitePath(f"{folder}/{name}".lstrip("/"))
 
 
 def _strays(place: _Place) -> Iterator[Finding]:

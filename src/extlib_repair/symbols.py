@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from extlib_repair.linkage import Linkage, Scope
-    from extlib_repair.model import Image, Import, Member, Policy, Provider
+    from extlib_repair.model import Image, Import, Member, Policy, Provider, ProviderLibrary
 
 _PYTHON = re.compile(r"_?Py[A-Z_]\w*")
 _SHOWN = 10
 """How many symbols a message lists before it counts the rest."""
+
+_HINT = "build against this release of the provider, or give one that has them"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,43 +46,82 @@ class Attribution:
 
 
 def attribute(
-    image: Image, scope: Scope, policies: Collection[Policy], c_names: frozenset[str]
+    image: Image,
+    scope: Scope,
+    provider: Provider,
+    providers: Sequence[Provider],
+    c_names: frozenset[str],
 ) -> Attribution:
-    """Sort the imports of an image."""
-    exported = frozenset().union(*(p.exports for p in scope.provided))
-    elsewhere = frozenset().union(*(o.exports for o in scope.others))
-    unversioned = any(not p.versions for p in scope.provided)
-    provider, doubled, missing, unknown = set(), set(), set(), set()
+    """Sort the imports of an image, as one of the providers sees them."""
+    seen = _seen_by(provider, scope)
+    names = frozenset(n for library in seen.provided for n in (library.name, library.image.name))
+    elsewhere = frozenset[str]().union(*(other.exports for other in seen.others))
+    found, missing, unknown = set(), set(), set()
     for symbol in image.imports:
-        if _is_set_aside(symbol, scope.provided_names, c_names):
+        if _is_set_aside(symbol, names, c_names):
             continue
-        if symbol.key in exported or (symbol.version and unversioned and symbol.name in exported):
-            provider.add(symbol.key)
-            if symbol.key in elsewhere:
-                doubled.add(symbol.key)
+        if any(_defines(library, symbol) for library in seen.provided):
+            found.add(symbol.key)
         elif symbol.library:
             missing.add(symbol.key)
         elif symbol.key in elsewhere:
             continue
-        elif any(policy.marks(symbol.name) for policy in policies):
+        elif is_spelled_for(symbol.name, provider, providers):
             missing.add(symbol.key)
         else:
             unknown.add(symbol.key)
     return Attribution(
-        provider=frozenset(provider),
-        doubled=frozenset(doubled),
+        provider=frozenset(found),
+        doubled=frozenset(found & elsewhere),
         missing=frozenset(missing),
         unknown=frozenset(unknown),
     )
 
 
-def _is_set_aside(symbol: Import, provided_names: frozenset[str], c_names: frozenset[str]) -> bool:
-    """Whether an import certainly is not the provider's."""
+def is_spelled_for(name: str, provider: Provider, providers: Iterable[Provider]) -> bool:
+    """Whether a symbol's spelling says that it is this provider's.
+
+    Where several policies could claim it (``scipy_`` and ``scipy_...64_``), the longest marks win.
+    """
+    policies = [p.policy for p in providers if p.policy is not None and p.policy.marks(name)]
+    best = max(policies, key=_length_of_marks, default=None)
+    return best is not None and best is provider.policy
+
+
+def _length_of_marks(policy: Policy) -> int:
+    return len(policy.symbol_prefix) + len(policy.symbol_suffix)
+
+
+def _seen_by(provider: Provider, scope: Scope) -> Scope:
+    """Return a scope in which the libraries of other providers are libraries like others."""
+    foreign = [library.image for library in scope.provided if not _owns(provider, library)]
+    return dataclasses.replace(
+        scope,
+        others=(*scope.others, *foreign),
+        provided=tuple(library for library in scope.provided if _owns(provider, library)),
+    )
+
+
+def _owns(provider: Provider, library: ProviderLibrary) -> bool:
+    return provider.libraries.get(library.name) is library
+
+
+def _is_set_aside(symbol: Import, names: frozenset[str], c_names: frozenset[str]) -> bool:
+    """Whether an import certainly is not the provider's, whose libraries have these names."""
     if symbol.weak or _PYTHON.fullmatch(symbol.name):
         return True
     if symbol.library:
-        return symbol.library not in provided_names
+        return symbol.library not in names
     return symbol.name in c_names
+
+
+def _defines(library: ProviderLibrary, symbol: Import) -> bool:
+    """Whether a loader binds a symbol to a library; one without versions satisfies them all."""
+    image = library.image
+    if symbol.key in image.exports:
+        return True
+    is_named = symbol.library in (library.name, image.name)
+    return is_named and not image.versions and symbol.name in image.exports
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +129,8 @@ class Preloading:
     """An image that uses a provider's symbols and does not name its library."""
 
     member: Member
+    provider: Provider
+    symbols: frozenset[str]
     libraries: tuple[str, ...]
     finding: Finding
 
@@ -106,15 +149,12 @@ def preloading(
             if provider.project in near:
                 continue
             wider = dataclasses.replace(
-                scope,
-                others=(*scope.others, *scope.provided),
-                provided=tuple(library.image for library in provider.libraries.values()),
+                scope, provided=(*scope.provided, *provider.libraries.values())
             )
-            policies = [provider.policy] if provider.policy else []
-            found = attribute(image, wider, policies, c_names)
+            found = attribute(image, wider, provider, providers, c_names)
             wanted = (found.provider - found.doubled) | found.missing
             if wanted:
-                marked = any(policy.marks(name) for policy in policies for name in wanted)
+                marked = any(is_spelled_for(name, provider, providers) for name in wanted)
                 yield _preloading(member, provider, wanted, sure=marked or not scope.unread)
 
 
@@ -126,6 +166,8 @@ def _preloading(
     )
     return Preloading(
         member=member,
+        provider=provider,
+        symbols=wanted,
         libraries=libraries or tuple(provider.libraries)[:1],
         finding=Finding(
             code="preloading",
@@ -148,59 +190,97 @@ def additions(found: Iterable[Preloading]) -> dict[Member, tuple[AddNeeded, ...]
 
 
 def findings(
-    linkage: Linkage, providers: Sequence[Provider], c_names: frozenset[str]
+    linkage: Linkage,
+    providers: Sequence[Provider],
+    c_names: frozenset[str],
+    reported: Iterable[Preloading] = (),
 ) -> Iterator[Finding]:
-    """Report what the images that use a provider import and would not find there."""
-    by_project = {provider.project: provider for provider in providers}
+    """Report what the images that use a provider import and would not find there.
+
+    Symbols that are ``reported`` already, as those of a provider that is not named, are left out.
+    """
+    known: dict[Member, frozenset[str]] = {}
+    for one in reported:
+        known[one.member] = known.get(one.member, frozenset()) | one.symbols
     for member, image in sorted(linkage.images.items()):
-        near = sorted(linkage.providers_in_scope(member))
+        projects = linkage.providers_in_scope(member)
+        near = [provider for provider in providers if provider.project in projects]
         if not near:
             continue
         scope = linkage.scope(member)
-        rules = [p.policy for p in map(by_project.__getitem__, near) if p.policy]
-        found = attribute(image, scope, rules, c_names)
-        labels = " and ".join(by_project[project].label for project in near)
-        yield from _misfits(member, labels, found, sure=not scope.unread)
-        for library in linkage.needs(member):
-            if library.image.arch != image.arch:
-                yield Finding(
-                    code="other-architecture",
-                    severity=Severity.ERROR,
-                    member=member,
-                    message=f"is for {image.arch}, and {library.name} of {labels} for "
-                    f"{library.image.arch}",
-                )
+        found = [attribute(image, scope, provider, providers, c_names) for provider in near]
+        for provider, attribution in zip(near, found, strict=True):
+            yield from _of_provider(member, provider, attribution)
+        unknown = frozenset.intersection(*(attribution.unknown for attribution in found))
+        yield from _unknown(
+            member, near, unknown - known.get(member, frozenset()), scope, linkage.exports
+        )
+        yield from _other_architecture(member, image, linkage)
 
 
-def _misfits(member: Member, labels: str, found: Attribution, *, sure: bool) -> Iterator[Finding]:
+def _of_provider(member: Member, provider: Provider, found: Attribution) -> Iterator[Finding]:
     if found.missing:
         yield Finding(
             code="missing-symbols",
             severity=Severity.ERROR,
             member=member,
-            message=f"imports {_count(found.missing, 'symbol')} that {labels} does not export: "
-            f"{_listed(found.missing)}",
-            hint="build against this release of the provider, or give one that has them",
-        )
-    if found.unknown:
-        yield Finding(
-            code="unknown-symbols",
-            severity=Severity.ERROR if sure else Severity.WARNING,
-            member=member,
-            message=f"imports {_count(found.unknown, 'symbol')} that neither {labels} nor any "
-            f"other library it needs exports: {_listed(found.unknown)}",
-            hint="build against this release of the provider, or give one that has them"
-            if sure
-            else "they may come from a needed library that is not in the wheel",
+            message=f"imports {_count(found.missing, 'symbol')} that {provider.label} does not "
+            f"export: {_listed(found.missing)}",
+            hint=_HINT,
         )
     if found.doubled:
         yield Finding(
             code="symbols-twice",
             severity=Severity.NOTE,
             member=member,
-            message=f"imports {_count(found.doubled, 'symbol')} that both {labels} and a library "
-            f"of the wheel export: {_listed(found.doubled)}",
+            message=f"imports {_count(found.doubled, 'symbol')} that both {provider.label} and "
+            f"another library that it needs export: {_listed(found.doubled)}",
         )
+
+
+def _unknown(
+    member: Member,
+    near: Iterable[Provider],
+    unknown: frozenset[str],
+    scope: Scope,
+    in_wheel: frozenset[str],
+) -> Iterator[Finding]:
+    """Report symbols of nobody; those that a binary out of reach exports may be preloaded."""
+    nobody, out_of_reach = unknown - in_wheel, unknown & in_wheel
+    labels = " nor ".join(provider.label for provider in near)
+    if nobody:
+        unread = ", ".join(sorted(scope.unread))
+        yield Finding(
+            code="unknown-symbols",
+            severity=Severity.WARNING if unread else Severity.ERROR,
+            member=member,
+            message=f"imports {_count(nobody, 'symbol')} that neither {labels} nor any other "
+            f"library it needs exports: {_listed(nobody)}",
+            hint=f"they may come from what could not be read: {unread}" if unread else _HINT,
+        )
+    if out_of_reach:
+        yield Finding(
+            code="unknown-symbols",
+            severity=Severity.WARNING,
+            member=member,
+            message=f"imports {_count(out_of_reach, 'symbol')} that only binaries of the wheel "
+            f"export which it does not need: {_listed(out_of_reach)}",
+            hint="it only loads after them",
+        )
+
+
+def _other_architecture(member: Member, image: Image, linkage: Linkage) -> Iterator[Finding]:
+    for library in linkage.needs(member):
+        if library.image.arch != image.arch:
+            provider, _ = linkage.libraries[library.name]
+            yield Finding(
+                code="other-architecture",
+                severity=Severity.ERROR,
+                member=member,
+                message=f"is for {image.arch}, and {library.name} of {provider.label} for "
+                f"{library.image.arch}",
+                hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
+            )
 
 
 def _count(names: Collection[str], noun: str) -> str:

@@ -76,28 +76,37 @@ def system_of(platforms: tuple[str, ...]) -> System:
     return systems.pop() if len(systems) == 1 else System.UNKNOWN
 
 
-def lowest(platforms: tuple[str, ...]) -> Platform | None:
-    """Return the least demanding of some Linux tags; None where no tag states a version."""
-    known = [p for p in map(parse, platforms) if p.version is not None]
-    return min(known, key=lambda p: p.version or (0, 0)) if known else None
+def lowest(platforms: tuple[str, ...], libc: Libc) -> Platform | None:
+    """Return the least demanding of the tags that state a version of this C library, or None."""
+    known = [p for p in map(parse, platforms) if p.libc is libc]
+    return min(known, key=_version) if known else None
+
+
+def below(platform: Platform, floor: Platform) -> bool:
+    """Whether a tag promises more than ``floor``, in versions of the same C library."""
+    return platform.libc is floor.libc and _version(platform) < _version(floor)
 
 
 def raised(platforms: tuple[str, ...], floor: Platform) -> tuple[str, ...]:
     """Return tags that promise no more than ``floor`` does, in sorted order.
 
-    Tags at or above the floor stay; the floor's own names are added when one was taken away.
+    Tags at or above the floor stay, as do those that state no version; tags of another C library
+    go. The floor's own names take the place of the tags below it.
     """
-    assert floor.version is not None
-    assert floor.libc is not None
-    kept = {tag for tag in platforms if (parse(tag).version or floor.version) >= floor.version}
-    if kept != set(platforms):
+    known = [parse(tag) for tag in platforms]
+    kept = {p.tag for p in known if p.libc in (None, floor.libc) and not below(p, floor)}
+    if any(below(p, floor) for p in known):
         kept |= set(_spellings(floor))
     return tuple(sorted(kept))
 
 
+def _version(platform: Platform) -> tuple[int, int]:
+    return platform.version or (0, 0)
+
+
 def _spellings(platform: Platform) -> tuple[str, ...]:
     family = "manylinux" if platform.libc is Libc.GLIBC else "musllinux"
-    major, minor = platform.version or (0, 0)
+    major, minor = _version(platform)
     legacy = [name for name, version in _ALIASES.items() if version == platform.version]
     names = [f"{family}_{major}_{minor}", *(legacy if platform.libc is Libc.GLIBC else [])]
     return tuple(f"{name}_{platform.arch}" for name in names)

@@ -44,7 +44,9 @@ class WheelFile:
         self.path = path
         self.name = parse_name(path.name)
         if path.is_dir():
-            raise BadWheelError(f"{path} is a folder, not a wheel")
+            raise BadWheelError(
+                f"{path} is a folder, not a wheel", hint="name the wheels in it: FOLDER/*.whl"
+            )
         try:
             self.archive = ArchiveReader(path, most_expansion=most_expansion)
         except OSError as error:
@@ -96,7 +98,11 @@ class WheelFile:
             try:
                 yield Member(entry.name), binary.read(self.archive.read(entry))
             except BadBinaryError as error:
-                raise BadBinaryError(f"{self.path.name}: {entry.name}: {error}") from None
+                raise BadBinaryError(
+                    f"{self.path.name}: {entry.name}: {error}",
+                    hint="build it again; a file that is broken on purpose cannot be in a wheel "
+                    "that is repaired",
+                ) from None
 
     def _find_dist_info(self) -> str:
         folders = {e.name.split("/")[0] for e in self._files() if "/" in e.name}
@@ -110,10 +116,16 @@ class WheelFile:
         project, _, version = found[0].removesuffix(".dist-info").partition("-")
         own = (self.name.distribution, self.name.version)
         if _same_name(own) != _same_name((project, version)):
-            raise BadWheelError(f"{self.path.name} holds {found[0]}: the names do not agree")
+            raise BadWheelError(
+                f"{self.path.name} holds {found[0]}: the names do not agree",
+                hint="was the file renamed by hand?",
+            )
         for name in ("METADATA", "WHEEL", "RECORD"):
             if f"{found[0]}/{name}" not in self.archive.by_name:
-                raise BadWheelError(f"{self.path.name} has no {found[0]}/{name}")
+                raise BadWheelError(
+                    f"{self.path.name} has no {found[0]}/{name}",
+                    hint="build it again with a current build tool",
+                )
         return found[0]
 
 

@@ -19,7 +19,7 @@ def test_two_repairs_are_equal_bytes(tmp_path: Path, workshop: Workshop, openbla
     provided = ("--provided-by", "scipy-openblas64", "--provider-wheel", openblas64)
     env = {**workshop.env, "SOURCE_DATE_EPOCH": "1700000000"}
 
-    outputs = []
+    outputs: list[Path] = []
     for folder in ("one", "two"):
         assert repair(wheel, *provided, "-w", tmp_path / folder, env=env).code == 0
         outputs += (tmp_path / folder).iterdir()

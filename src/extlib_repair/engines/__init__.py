@@ -37,6 +37,9 @@ class Arguments:
     platform: str = ""
     """The platform tag that is insisted on."""
 
+    default_platform: str = ""
+    """The platform tag that the environment states."""
+
     keep_platforms: bool = False
     excluded: tuple[str, ...] = ()
     """Patterns of libraries that the user leaves out."""

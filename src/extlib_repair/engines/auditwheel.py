@@ -53,6 +53,7 @@ def parse(tokens: Sequence[str]) -> Arguments:
     return Arguments(
         tokens=tuple(tokens),
         platform="" if known.plat == "auto" else known.plat,
+        default_platform=os.environ.get("AUDITWHEEL_PLAT", ""),
         keep_platforms=known.no_update_tags,
         excluded=tuple(known.exclude),
         level=default if known.level is None else known.level,
@@ -64,7 +65,7 @@ def run(wheel: Path, arguments: Arguments, folder: Path) -> Result:
     command = [process.python(), "-P", "-m", "auditwheel", "repair", *arguments.tokens]
     for name in arguments.leave_out:
         command += ["--exclude", glob.escape(name)]
-    if arguments.platform_hint and not arguments.platform and "AUDITWHEEL_PLAT" not in os.environ:
+    if arguments.platform_hint and not (arguments.platform or arguments.default_platform):
         command += ["--plat", arguments.platform_hint]
     done = process.run([*command, str(wheel.absolute()), "-w", str(folder)])
     if done.returncode:

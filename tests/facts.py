@@ -1,0 +1,199 @@
+"""Small facts, made on the spot: images, wheels, providers, policies, and plans of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from extlib_repair import planning, platform_tag, reaching
+from extlib_repair.dependency import parse_request
+from extlib_repair.layout import basename, folder
+from extlib_repair.model import (
+    BinaryFacts,
+    Finding,
+    Format,
+    Image,
+    Import,
+    Kind,
+    Member,
+    Plan,
+    Policy,
+    Project,
+    Provider,
+    ProviderLibrary,
+    RunPath,
+    RunPathKind,
+    WheelFacts,
+    WheelName,
+    frozen_mapping,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+LIB64 = "libscipy_openblas64_.so"
+LIB32 = "libscipy_openblas.so"
+SITE64 = f"scipy_openblas64/lib/{LIB64}"
+SITE32 = f"scipy_openblas32/lib/{LIB32}"
+DGEMM64 = "scipy_cblas_dgemm64_"
+DGEMM32 = "scipy_cblas_dgemm"
+C_NAMES = frozenset({"malloc", "dladdr"})
+
+
+def elf(
+    needed: Sequence[str] = (),
+    search: Sequence[str] = (),
+    imports: Iterable[str | Import] = (),
+    exports: Iterable[str] = (),
+    *,
+    name: str = "",
+    kind: Kind = Kind.EXTENSION_MODULE,
+    style: RunPathKind = RunPathKind.RPATH,
+    ignored: Sequence[str] = (),
+    versions: Sequence[str] = (),
+    arch: str = "x86_64",
+) -> Image:
+    return Image(
+        format=Format.ELF,
+        kind=kind,
+        arch=arch,
+        name=name,
+        needed=tuple(needed),
+        run_path=RunPath(entries=tuple(search), kind=style) if search else None,
+        ignored_run_path=tuple(ignored),
+        imports=frozenset(i if isinstance(i, Import) else Import(i) for i in imports),
+        exports=frozenset(exports),
+        versions=tuple(versions),
+    )
+
+
+def members(*names: str) -> tuple[Member, ...]:
+    return tuple(map(Member, names))
+
+
+def images(of: Mapping[str, Image]) -> Mapping[Member, Image]:
+    return {Member(member): image for member, image in of.items()}
+
+
+def wheel(
+    of: Mapping[str, Image],
+    *,
+    requires: Sequence[str] = (),
+    platforms: Sequence[str] = ("manylinux_2_28_x86_64",),
+    files: Sequence[str] = (),
+) -> WheelFacts:
+    return WheelFacts(
+        name=WheelName(
+            distribution="demo",
+            version="1.0",
+            pythons=("cp311",),
+            abis=("cp311",),
+            platforms=tuple(platforms),
+        ),
+        project=Project("demo"),
+        dist_info="demo-1.0.dist-info",
+        members=members(*of, *files, "demo-1.0.dist-info/METADATA"),
+        binaries=frozen_mapping(
+            (Member(member), BinaryFacts(format=Format.ELF, images=(image,)))
+            for member, image in of.items()
+        ),
+        requirements=tuple(requires),
+    )
+
+
+def policy(project: str, prefix: str = "", suffix: str = "") -> Policy:
+    return Policy(
+        project=Project(project),
+        source="a test",
+        libraries=(),
+        symbol_prefix=prefix,
+        symbol_suffix=suffix,
+    )
+
+
+def provider(
+    project: str,
+    libraries: Mapping[str, Image],
+    *,
+    version: str = "1.0",
+    platforms: Sequence[str] = ("manylinux_2_27_x86_64", "manylinux_2_28_x86_64"),
+    private: Iterable[str] = (),
+    rules: Policy | None = None,
+) -> Provider:
+    """Return a provider of libraries, which are given by their path below site-packages."""
+    return Provider(
+        project=Project(project),
+        version=version,
+        platforms=tuple(platforms),
+        libraries=frozen_mapping(
+            (basename(path), ProviderLibrary(name=basename(path), directory=folder(path), image=i))
+            for path, i in libraries.items()
+        ),
+        private=frozenset(private),
+        policy=rules,
+        source="a test",
+    )
+
+
+def library(
+    exports: Iterable[str] = (), needed: Sequence[str] = ("libc.so.6",), name: str = ""
+) -> Image:
+    return elf(needed, exports=exports, kind=Kind.SHARED_LIBRARY, name=name)
+
+
+OPENBLAS64 = provider(
+    "scipy-openblas64",
+    {SITE64: library([DGEMM64])},
+    version="0.3.30",
+    rules=policy("scipy-openblas64", "scipy_", "64_"),
+)
+OPENBLAS32 = provider(
+    "scipy-openblas32",
+    {SITE32: library([DGEMM32])},
+    version="0.3.29",
+    rules=policy("scipy-openblas32", "scipy_"),
+)
+PLAIN = provider("plain-foo", {"foo/libfoo.so.5": library(["foo"])})
+"""A provider without a policy, and so without marks."""
+
+
+def chosen(one: Provider, specifier: str = "", built_against: str = "") -> planning.Chosen:
+    request = parse_request(f"{one.project}{specifier}")
+    return planning.Chosen(
+        provider=one, request=dataclasses.replace(request, built_against=built_against)
+    )
+
+
+def planned(
+    facts: WheelFacts,
+    *providers: Provider | planning.Chosen,
+    style: RunPathKind = RunPathKind.RPATH,
+    sanitize: bool = False,
+    plat: str = "",
+    keep: bool = False,
+    default: str = "",
+    add_needed: bool = False,
+    require: bool = False,
+) -> Plan:
+    options = planning.Options(
+        style=reaching.Style(kind=style, sanitize=sanitize),
+        promise=platform_tag.Promise(stated=plat, keep=keep, default=default),
+        add_needed=add_needed,
+        require_provided=require,
+    )
+    choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
+    return planning.plan(facts, choices, options, C_NAMES)
+
+
+def codes(findings: Iterable[Finding]) -> list[str]:
+    """Return code and severity of findings, apart from the floor, which is always there."""
+    return [f"{f.severity} {f.code}" for f in findings if f.code != "floor"]
+
+
+def rendered(findings: Iterable[Finding]) -> str:
+    lines = []
+    for finding in findings:
+        where = f"{finding.member}: " if finding.member else ""
+        lines.append(f"{finding.severity}: {where}{finding.message} [{finding.code}]\n")
+        lines += [f"  hint: {finding.hint}\n"] if finding.hint else []
+    return "".join(lines)

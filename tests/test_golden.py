@@ -1,0 +1,264 @@
+"""Whole plans and all finding texts, as files that show every change of them.
+
+Look at the difference after ``pytest --update-golden`` before you commit it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from facts import (
+    DGEMM32,
+    DGEMM64,
+    LIB32,
+    LIB64,
+    OPENBLAS32,
+    OPENBLAS64,
+    PLAIN,
+    chosen,
+    elf,
+    library,
+    planned,
+    provider,
+    rendered,
+    wheel,
+)
+
+from extlib_repair import planning
+from extlib_repair.model import Finding, Import, Kind, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extlib_repair.model import Image, Provider
+
+SOURCE = Path(planning.__file__).parent
+DOCUMENTED = Path(__file__).parents[1] / "docs" / "errors.md"
+LOW = ("manylinux1_x86_64", "manylinux_2_5_x86_64")
+MODULE = "demo/_e.so"
+
+
+PLANS: dict[str, Callable[[], Plan]] = {
+    "nested-packages": lambda: planned(
+        wheel(
+            {
+                "_top.abi3.so": elf([LIB64, "libc.so.6"], imports=[DGEMM64]),
+                "demo/linalg/deep/_umath.so": elf(
+                    ["libm.so.6", LIB64], ["/build/openblas/lib", "$ORIGIN/../../../demo.libs"]
+                ),
+                "demo/_other.so": elf(["libc.so.6"], ["/build/lib"]),
+            },
+            platforms=LOW,
+            requires=["numpy>=2", "Scipy_OpenBLAS64>=0.3.20", "scipy-openblas64; extra == 'x'"],
+        ),
+        OPENBLAS64,
+    ),
+    "vendored-library-only": lambda: planned(
+        wheel(
+            {
+                MODULE: elf(["libmid-0123abcd.so.2"], ["$ORIGIN/../demo.libs"], imports=["mid"]),
+                "demo.libs/libmid-0123abcd.so.2": library(["mid"], needed=[LIB64, "libc.so.6"]),
+            }
+        ),
+        chosen(OPENBLAS64, built_against="0.3.27"),
+    ),
+    "data-platlib": lambda: planned(
+        wheel(
+            {
+                "demo-1.0.data/platlib/demo/_e.so": elf(
+                    [LIB64, "libp-0123abcd.so"], ["$ORIGIN/../../../demo.libs"]
+                ),
+                "demo-1.0.data/platlib/demo/_private.so": elf(
+                    ["libp-0123abcd.so"], ["$ORIGIN/../../../demo.libs"]
+                ),
+                "demo.libs/libp-0123abcd.so": library(["p"]),
+            }
+        ),
+        OPENBLAS64,
+    ),
+    "scripts": lambda: planned(
+        wheel(
+            {
+                "demo-1.0.data/scripts/prog": elf(
+                    [LIB64, "libc.so.6"], ["/build/lib"], imports=[DGEMM64], kind=Kind.EXECUTABLE
+                ),
+                "demo-1.0.data/scripts/alone": elf(["libc.so.6"], kind=Kind.EXECUTABLE),
+            }
+        ),
+        chosen(OPENBLAS64, ">=0.3.30,<0.4"),
+    ),
+    "add-needed": lambda: planned(
+        wheel({MODULE: elf(["libc.so.6"], ["$ORIGIN"], imports=[DGEMM64, DGEMM32])}),
+        OPENBLAS64,
+        OPENBLAS32,
+        add_needed=True,
+    ),
+    "two-providers": lambda: planned(
+        wheel(
+            {
+                MODULE: elf([LIB32, LIB64, "libc.so.6"], imports=[DGEMM32, DGEMM64]),
+                "demo/_lp64.so": elf([LIB32], imports=[DGEMM32]),
+            },
+            platforms=["musllinux_1_1_x86_64", "manylinux_2_17_x86_64"],
+        ),
+        OPENBLAS64,
+        OPENBLAS32,
+    ),
+    "refused": lambda: planned(
+        wheel({MODULE: elf([LIB64], imports=[DGEMM64, "scipy_new64_", "gone"])}),
+        chosen(OPENBLAS64, ">=0.4"),
+        plat="manylinux_2_17_x86_64",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_plan_is_the_one_that_was_reviewed(
+    name: str, golden: Callable[[str, str], None]
+) -> None:
+    text = PLANS[name]().as_json()
+
+    assert json.loads(text)["output"].startswith("demo-1.0-cp311-cp311-")
+    golden(f"plans/{name}.json", text)
+
+
+def of_one(
+    image: Image,
+    *providers: Provider | planning.Chosen,
+    member: str = MODULE,
+    requires: tuple[str, ...] = (),
+    platforms: tuple[str, ...] = ("manylinux_2_28_x86_64",),
+    files: tuple[str, ...] = (),
+    plat: str = "",
+    keep: bool = False,
+    default: str = "",
+    require: bool = False,
+) -> tuple[Finding, ...]:
+    facts = wheel({member: image}, requires=requires, platforms=platforms, files=files)
+    return planned(
+        facts, *providers, plat=plat, keep=keep, default=default, require=require
+    ).findings
+
+
+def tagged(*platforms: str) -> Provider:
+    return dataclasses.replace(OPENBLAS64, platforms=platforms)
+
+
+USER = elf([LIB64], imports=[DGEMM64])
+TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
+    "conflicting-requirement": lambda: [
+        of_one(USER, OPENBLAS64, requires=("scipy-openblas64<0.3",))
+    ],
+    "floor": lambda: [
+        of_one(USER, OPENBLAS64),
+        of_one(USER, chosen(OPENBLAS64, built_against="0.3.27")),
+    ],
+    "floor-above-examined": lambda: [of_one(USER, chosen(OPENBLAS64, built_against="0.3.31"))],
+    "missing-symbols": lambda: [
+        of_one(elf([LIB64], imports=["scipy_new64_"]), OPENBLAS64),
+        of_one(elf([LIB64], imports=[f"scipy_{i:02}64_" for i in range(30)]), OPENBLAS64),
+        of_one(elf(["libfoo.so.5"], imports=[Import("a", "V_1", "libfoo.so.5")]), PLAIN),
+    ],
+    "no-fixed-place": lambda: [of_one(USER, OPENBLAS64, member="demo-1.0.data/data/lib/libx.so")],
+    "nothing-provided": lambda: [
+        of_one(elf(["libc.so.6"]), OPENBLAS64),
+        of_one(elf(["libfoo.so", "libfoo-0123abcd.so.5"]), PLAIN),
+        of_one(elf(["libc.so.6"]), OPENBLAS64, require=True),
+    ],
+    "other-architecture": lambda: [of_one(elf([LIB64], arch="i686"), OPENBLAS64)],
+    "other-c-library": lambda: [of_one(USER, tagged("musllinux_1_2_x86_64"))],
+    "other-soname": lambda: [
+        planned(
+            wheel({MODULE: elf(["libfoo.so.5"])}),
+            provider("my-foo", {"foo/libfoo.so.5": library([], name="libfoo.so.5.0")}),
+        ).findings
+    ],
+    "out-of-range": lambda: [of_one(USER, chosen(OPENBLAS64, ">=0.4"))],
+    "own-copy": lambda: [of_one(elf([LIB64], ["$ORIGIN"]), OPENBLAS64, files=(f"demo/{LIB64}",))],
+    "platform-tag": lambda: [
+        of_one(USER, OPENBLAS64, platforms=LOW),
+        of_one(USER, OPENBLAS64, platforms=LOW, plat="manylinux_2_17_x86_64"),
+        of_one(USER, OPENBLAS64, platforms=LOW, keep=True),
+        of_one(USER, OPENBLAS64, platforms=LOW, default="manylinux2014_x86_64"),
+        of_one(USER, tagged("linux_x86_64")),
+    ],
+    "preloading": lambda: [
+        of_one(elf(["libc.so.6"], imports=[DGEMM64]), OPENBLAS64),
+        of_one(elf(["libz.so.1"], imports=["foo"]), PLAIN),
+    ],
+    "private-library": lambda: [
+        planning.private_library_findings(
+            wheel({MODULE: elf(["libgfortran-040039e1.so.5.0.0"])}),
+            [provider("my-foo", {}, private=["libgfortran-040039e1.so.5.0.0"])],
+        )
+    ],
+    "purelib-provider": lambda: [
+        of_one(USER, dataclasses.replace(OPENBLAS64, purelib=True)),
+    ],
+    "stray-run-path": lambda: [of_one(elf(["libc.so.6"], ["/build/lib", "$ORIGIN/../../x", ""]))],
+    "symbols-twice": lambda: [
+        planned(
+            wheel(
+                {
+                    MODULE: elf([LIB64, "libmid.so"], imports=[DGEMM64]),
+                    "demo.libs/libmid.so": library([DGEMM64]),
+                }
+            ),
+            OPENBLAS64,
+        ).findings
+    ],
+    "unexamined-releases": lambda: [
+        of_one(USER, chosen(OPENBLAS64, ">=0.3")),
+        of_one(USER, chosen(OPENBLAS64, ">=0.3", built_against="0.3.28")),
+    ],
+    "unknown-symbols": lambda: [
+        of_one(elf(["libfoo.so.5"], imports=["gone"]), PLAIN),
+        of_one(elf(["libfoo.so.5", "libz.so.1"], imports=["gone"]), PLAIN),
+        of_one(elf(["libfoo.so.5", LIB64], imports=["gone"]), PLAIN, OPENBLAS64),
+        planned(
+            wheel(
+                {
+                    MODULE: elf(["libfoo.so.5"], imports=["late"]),
+                    "demo/libown.so": library(["late"]),
+                }
+            ),
+            PLAIN,
+        ).findings,
+    ],
+}
+
+
+@pytest.mark.parametrize("code", TEXTS)
+def test_every_finding_has_the_text_that_was_reviewed(
+    code: str, golden: Callable[[str, str], None]
+) -> None:
+    shown = [rendered(f for f in found if f.code == code) for found in TEXTS[code]()]
+
+    assert all(shown)
+    golden(f"errors/{code}.txt", "\n".join(shown))
+
+
+def codes_of_findings() -> set[str]:
+    """Return the codes that stand in the sources of findings."""
+    texts = [path.read_text(encoding="utf-8") for path in SOURCE.glob("*.py")]
+    patterns = (r'code="([a-z-]+)"', r'_refused\(\s*"([a-z-]+)"')
+    return {code for text in texts for pattern in patterns for code in re.findall(pattern, text)}
+
+
+def test_there_is_a_text_for_every_code() -> None:
+    assert set(TEXTS) == codes_of_findings() - {"unmatched-exclude"}
+
+
+def test_every_code_is_documented() -> None:
+    rows = re.findall(r"^\| (`[^|]*`) \|", DOCUMENTED.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == codes_of_findings()
+
+
+def test_codes_of_unfit_providers_exist() -> None:
+    assert codes_of_findings() >= planning.PROVIDER_CODES
