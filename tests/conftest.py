@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+INSTALLED = Path(__file__).parent / "installed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a test that is skipped, for want of a tool or for anything else, fails",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests come first; everything in tests/installed is slow."""
+    for item in items:
+        if INSTALLED in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.hookimpl(wrapper=True)

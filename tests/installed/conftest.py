@@ -12,13 +12,6 @@ import pytest
 from workbench import Environment, Workshop, checked, download
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests in this folder are slow."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     checked([sys.executable, "-m", "venv", tmp_path / "venv"])
