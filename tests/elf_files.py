@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+
+from extlib_repair.binary import elf_edit
+from extlib_repair.binary.elf_file import Dt, ElfFile
+from extlib_repair.errors import CannotEditError
+from extlib_repair.model import AddNeeded, Image, Import, RunPathKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from extlib_repair.model import BinaryEdit
 
 FOLDER = Path(__file__).parent / "fixtures" / "elf"
 SUMS = {
@@ -20,6 +31,9 @@ SUMS = {
 FILES = {name: (FOLDER / name).read_bytes() for name in SUMS}
 WITHOUT_TABLE = {"object.o", "program_pie.debug", "short.debug", "static_program"}
 """Files without a dynamic table."""
+
+IN_PLACE, SLACK, PATCHELF, REFUSED = "in place", "slack", "patchelf", "refused"
+"""The ways to make an edit; one of them is not to."""
 
 LONG = "/build/deps/openblas-0.3.30/installation/prefix/lib"
 
@@ -40,6 +54,7 @@ class Reading:
     versions: tuple[str, ...]
 
 
+@functools.lru_cache(maxsize=8)
 def second_reading(data: bytes) -> Reading:
     """Read a dynamic table, and by its sections the symbols."""
     elf: Any = ELFFile(io.BytesIO(data))
@@ -66,6 +81,52 @@ def second_names(data: bytes) -> tuple[set[str], set[str]]:
     symbols = [s for s in segment.iter_symbols() if s.name]
     undefined = {s.name for s in symbols if s.entry.st_shndx == "SHN_UNDEF"}
     return undefined, {s.name for s in symbols} - undefined
+
+
+def agree(found: Image, data: bytes) -> None:
+    """Hold what we read against what pyelftools reads."""
+    second = second_reading(data)
+    assert (found.name, found.needed) == (second.name, second.needed)
+    assert found.imports == {Import(*fields) for fields in second.imports}
+    assert found.exports == second.exports
+    assert sorted(found.versions) == sorted(second.versions)
+    used = second.runpath if second.runpath is not None else second.rpath
+    assert (":".join(found.search) or None) == (used or None)
+    if used is not None:
+        assert found.run_path is not None
+        rpath_counts = second.runpath is None
+        assert (found.run_path.kind is RunPathKind.RPATH) is rpath_counts
+        ignored = "" if rpath_counts else second.rpath or ""
+        assert ":".join(found.ignored_run_path) == ignored
+
+
+def second_applied(reading: Reading, edits: Sequence[BinaryEdit]) -> Reading:
+    """Return what pyelftools must find after the edits."""
+    for change in edits:
+        if isinstance(change, AddNeeded):
+            if change.library not in reading.needed:
+                reading = dataclasses.replace(reading, needed=(change.library, *reading.needed))
+            continue
+        reading = dataclasses.replace(reading, rpath=None, runpath=None)
+        if change.run_path is not None and change.run_path.entries:
+            text = ":".join(change.run_path.entries)
+            if change.run_path.kind is RunPathKind.RPATH:
+                reading = dataclasses.replace(reading, rpath=text)
+            else:
+                reading = dataclasses.replace(reading, runpath=text)
+    return reading
+
+
+def rung(data: bytes, edits: Sequence[BinaryEdit]) -> str:
+    """Say how the edits are made."""
+    try:
+        edited = elf_edit.edit(data, edits)
+    except CannotEditError:
+        return REFUSED
+    if len(edited) != len(data):
+        return PATCHELF
+    moved = ElfFile(edited).value(Dt.STRTAB) != ElfFile(data).value(Dt.STRTAB)
+    return SLACK if moved else IN_PLACE
 
 
 def _symbols(elf: Any) -> tuple[frozenset[tuple[str, str, str, bool]], frozenset[str], Any]:

@@ -10,6 +10,7 @@ from extlib_repair.dependency import parse_request
 from extlib_repair.layout import basename, folder
 from extlib_repair.model import (
     BinaryFacts,
+    Chosen,
     Finding,
     Format,
     Image,
@@ -23,6 +24,7 @@ from extlib_repair.model import (
     ProviderLibrary,
     RunPath,
     RunPathKind,
+    Shipped,
     WheelFacts,
     WheelName,
     frozen_mapping,
@@ -38,6 +40,7 @@ SITE32 = f"scipy_openblas32/lib/{LIB32}"
 DGEMM64 = "scipy_cblas_dgemm64_"
 DGEMM32 = "scipy_cblas_dgemm"
 C_NAMES = frozenset({"malloc", "dladdr"})
+SHIPPED = Shipped(c_names=C_NAMES, system_libraries=frozenset({"libc.so.6", "libm.so.6"}))
 
 
 def elf(
@@ -157,16 +160,14 @@ PLAIN = provider("plain-foo", {"foo/libfoo.so.5": library(["foo"])})
 """A provider without a policy, and so without marks."""
 
 
-def chosen(one: Provider, specifier: str = "", built_against: str = "") -> planning.Chosen:
+def chosen(one: Provider, specifier: str = "", built_against: str = "") -> Chosen:
     request = parse_request(f"{one.project}{specifier}")
-    return planning.Chosen(
-        provider=one, request=dataclasses.replace(request, built_against=built_against)
-    )
+    return Chosen(provider=one, request=dataclasses.replace(request, built_against=built_against))
 
 
 def planned(
     facts: WheelFacts,
-    *providers: Provider | planning.Chosen,
+    *providers: Provider | Chosen,
     style: RunPathKind = RunPathKind.RPATH,
     sanitize: bool = False,
     plat: str = "",
@@ -182,7 +183,7 @@ def planned(
         require_provided=require,
     )
     choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
-    return planning.plan(facts, choices, options, C_NAMES)
+    return planning.plan(facts, choices, options, SHIPPED)
 
 
 def codes(findings: Iterable[Finding]) -> list[str]:

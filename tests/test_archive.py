@@ -330,6 +330,59 @@ def test_a_damaged_member_is_refused_when_it_is_read(
     assert phrase in str(caught.value)
 
 
+PIECE = 1 << 20
+LARGE = {
+    "zeros": Part(data=bytes(5 * PIECE)),
+    "zeros that end with a piece": Part(data=bytes(3 * PIECE), method=0),
+    "noise": Part(data=random.Random(7).randbytes(2 * PIECE + 1)),
+    "stored": Part(data=random.Random(8).randbytes(2 * PIECE + 1), method=0),
+    "nothing": Part(data=b""),
+    "nothing stored": Part(data=b"", method=0),
+}
+
+
+@pytest.mark.parametrize("part", LARGE.values(), ids=LARGE.keys())
+def test_a_member_is_read_in_pieces_of_bounded_size(part: Part, tmp_path: Path) -> None:
+    path = tmp_path / "demo.whl"
+    path.write_bytes(make(part))
+
+    with ArchiveReader(path) as archive:
+        (entry,) = archive.entries
+        pieces = [*archive.stream(entry)]
+        whole = archive.read(entry)
+
+    assert max(map(len, pieces), default=0) <= PIECE
+    assert b"".join(pieces) == whole == part.data
+
+
+def test_a_damaged_member_ends_its_stream(tmp_path: Path) -> None:
+    path = tmp_path / "demo.whl"
+    lying = Part(data=bytes(5 * PIECE), both={"size": PIECE})
+    path.write_bytes(make(lying, Part(name=b"b", data=bytes(PIECE), both={"crc": 1})))
+    taken = {}
+
+    with ArchiveReader(path) as archive:
+        for entry in archive.entries:
+            pieces = archive.stream(entry)
+            taken[entry.name] = len(next(pieces))
+            with pytest.raises(BadWheelError):
+                b"".join(pieces)
+
+    assert taken == {"a.txt": PIECE, "b": PIECE}
+
+
+def test_an_archive_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "demo.whl"
+    noise = random.Random(9).randbytes(1 << 20)
+    path.write_bytes(make(Part(data=noise), Part(name=b"b", data=noise, method=0)))
+
+    with ArchiveReader(path) as archive:
+        path.write_bytes(path.read_bytes()[: 1 << 19])
+        for entry in archive.entries:
+            with pytest.raises(BadWheelError, match="is damaged"):
+                archive.read(entry)
+
+
 BOMB = 65 << 20
 
 

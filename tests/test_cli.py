@@ -1,7 +1,8 @@
-"""The command line: what is ours, what is the engine's, and what bad input gets."""
+"""The command line as a whole: results, and what bad input gets."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,57 +13,12 @@ from wheels import make_wheel, read_wheel
 
 from extlib_repair import cli, pipeline
 
+FIXTURES = Path(__file__).parent / "fixtures" / "elf"
+SMALL = (FIXTURES / "libprov.so").read_bytes()
+UNCONFIGURED = "no configuration: there is no pyproject.toml here\n"
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WHEEL = "demo-1.0-py3-none-any.whl"
-
-
-def sorted_line(*arguments: str) -> tuple[str, list[str], dict[str, list[str]], list[str]]:
-    line = cli.sort(arguments)
-    return line.verb, [str(w) for w in line.wheels], line.values, line.engine
-
-
-@pytest.mark.parametrize(
-    "spelling", [["-w", "d"], ["-wd"], ["--wheel-dir", "d"], ["--wheel-dir=d"]]
-)
-def test_the_output_folder_is_ours_in_every_spelling(spelling: list[str]) -> None:
-    assert sorted_line(*spelling, WHEEL) == ("repair", [WHEEL], {"--wheel-dir": ["d"]}, [])
-
-
-def test_abbreviations_belong_to_the_engine_but_for_its_wheel_dir() -> None:
-    assert sorted_line("--prov", "x", "--wheel-d", "d", WHEEL) == (
-        "repair",
-        [WHEEL],
-        {"--wheel-dir": ["d"]},
-        ["--prov", "x"],
-    )
-
-
-def test_what_is_not_ours_keeps_its_order() -> None:
-    assert sorted_line(
-        "repair", "--plat", "p", WHEEL, "-z", "9", "--provided-by", "x", "--strip"
-    ) == (
-        "repair",
-        [WHEEL],
-        {"--provided-by": ["x"]},
-        ["--plat", "p", "-z", "9", "--strip"],
-    )
-
-
-def test_behind_two_dashes_nothing_is_ours_but_the_wheels() -> None:
-    assert sorted_line("--provided-by=x", "--", "--provided-by", "y", WHEEL) == (
-        "repair",
-        [WHEEL],
-        {"--provided-by": ["x"]},
-        ["--provided-by", "y"],
-    )
-
-
-def test_a_first_word_that_is_a_verb_is_the_verb() -> None:
-    assert cli.sort(["demo"]).verb == "demo"
-    assert cli.sort(["-v", "repair", WHEEL]).verb == "repair"
-    assert cli.sort([WHEEL, "demo"]).engine == ["demo"]
 
 
 def test_help_and_version_are_results(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,11 +26,6 @@ def test_help_and_version_are_results(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.startswith("usage: extlib-repair")
     assert cli.main(["-V"]) == 0
     assert capsys.readouterr().out == "extlib-repair 0.1.0\n"
-
-
-def test_every_option_is_in_the_help() -> None:
-    for option in cli._VALUED | cli._FLAGS:
-        assert option in cli.HELP
 
 
 def test_the_module_runs_as_a_program() -> None:
@@ -104,6 +55,12 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         for member, data in files.items():
             archive.writestr(member, data)
     (folder / "folder-1.0-py3-none-any.whl").mkdir()
+    (folder / "dist").mkdir()
+    known = make_wheel(folder, {"lib.so": SMALL}, name="scipy_openblas64")
+    own = {"mylib-1.0.dist-info/extlib-repair.toml": b"", "lib.so": SMALL}
+    declared = make_wheel(folder, own, name="mylib")
+    damaged = {"damaged-1.0.dist-info/extlib-repair.json": b"[]", "lib.so": SMALL}
+    examined = make_wheel(folder, damaged, name="damaged")
     empty = folder / "empty-python"
     empty.write_text("#!/bin/sh\nexit 3\n")
     empty.chmod(0o755)
@@ -148,6 +105,25 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "ambiguous built-against": [str(good), "--built-against", "1.0"],
         "bad expansion": [str(good), "--most-expansion", "many"],
         "bad engine option": [str(linux), "-z", "much"],
+        "show without a wheel": ["show"],
+        "show a directory": ["show", str(folder / "dist")],
+        "check a folder that is called like a wheel": [
+            *("check", str(folder / "folder-1.0-py3-none-any.whl"))
+        ],
+        "show what is missing": ["show", "missing-1.0-py3-none-any.whl"],
+        "check what is no wheel": ["check", str(text)],
+        "show a pure wheel": ["show", str(good)],
+        "check a pure wheel": ["check", str(good)],
+        "show a wheel without a binary": ["show", str(linux)],
+        "check a wheel for macOS": ["check", str(mac)],
+        "show a damaged binary": ["show", str(elf)],
+        "show a known provider": ["show", str(known)],
+        "check a known provider": ["check", str(known)],
+        "check a provider that says so itself": ["check", str(declared)],
+        "check where what was examined is damaged": ["check", str(examined)],
+        "show with the engine's options": ["show", str(known), "--plat", "x"],
+        "check with a stray word": ["check", str(known), "stray"],
+        "configuration that is missing": [str(good), "--config", str(folder / "none.toml")],
     }
 
 
@@ -180,12 +156,13 @@ def test_a_defect_of_ours_is_said_to_be_one(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("by design of this test")
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "repair", broken)
     wheel = str(make_wheel(tmp_path, {}, tag="py3-none-any"))
 
     assert cli.main([wheel]) == 70
     assert capsys.readouterr().err == (
-        "error: internal: ZeroDivisionError: by design of this test\n"
+        f"{UNCONFIGURED}error: internal: ZeroDivisionError: by design of this test\n"
         "hint: this is a defect of extlib-repair: please report it, with --debug\n"
     )
     with pytest.raises(ZeroDivisionError):
@@ -198,7 +175,46 @@ def test_an_interrupt_ends_with_its_own_code(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "repair", interrupted)
 
     assert cli.main([str(make_wheel(tmp_path, {}, tag="py3-none-any"))]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == f"{UNCONFIGURED}interrupted\n"
+
+
+CONSUMER = (FIXTURES / "crowded.so").read_bytes()
+
+
+def test_show_tells_as_text_and_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wheel = make_wheel(tmp_path, {"demo/_e.so": CONSUMER})
+
+    assert cli.main(["show", str(wheel)]) == 0
+    text = capsys.readouterr()
+    assert cli.main(["show", "--json", str(wheel)]) == 0
+    data = json.loads(capsys.readouterr().out)
+
+    assert text.err == UNCONFIGURED
+    assert text.out.splitlines()[0] == data["wheel"] == wheel.name
+    assert [binary["member"] for binary in data["binaries"]] == ["demo/_e.so"]
+
+
+def test_check_says_with_its_exit_code_whether_promises_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = make_wheel(tmp_path, {"demo/_e.so": SMALL}, name="good")
+    bad = make_wheel(tmp_path, {"demo/_e.so": CONSUMER}, name="bad")
+    wheels = [str(good), str(bad)]
+
+    assert cli.main(["check", *wheels]) == 1
+    text = capsys.readouterr()
+    assert cli.main(["check", "--json", "--keep-going", *reversed(wheels)]) == 1
+    data = capsys.readouterr().out.replace("}\n{", "}\n---\n{").split("\n---\n")
+
+    assert text.out == f"{good.name}: good, needs no provider\n"
+    assert text.err.splitlines()[-1] == f"error: {bad.name} does not keep its promises"
+    assert "[not-found]" in text.err
+    assert [json.loads(one)["ok"] for one in data] == [False, True]

@@ -86,7 +86,10 @@ def test_a_bad_built_against_is_refused(text: str, message: str) -> None:
 def test_the_floor_is_the_examined_release_with_its_reason() -> None:
     assert said(OPENBLAS64) == (
         ">=0.3.30",
-        "note: requires scipy-openblas64>=0.3.30: it is the release that was examined [floor]\n",
+        (
+            "note: requires scipy-openblas64>=0.3.30: it is the release that was examined (a test) "
+            "[floor]\n"
+        ),
     )
 
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 from elf_files import FILES, LONG
 
-from extlib_repair.binary import elf
+from extlib_repair.binary import elf, elf_edit
 from extlib_repair.binary.elf_edit import edit
 from extlib_repair.binary.elf_file import Dt, ElfFile, Pt, Segment, Sht
 from extlib_repair.errors import CannotEditError
@@ -249,3 +249,22 @@ def test_empty_entries_that_mean_the_current_folder_survive() -> None:
     wanted = RunPath(entries=("$ORIGIN", "", "$ORIGIN/lib", ""))
 
     assert image(edit(PLAIN, [SetRunPath(run_path=wanted)])).run_path == wanted
+
+
+def test_a_file_whose_code_would_have_changed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FILES["crowded.so"]
+    for section in ElfFile(data).sections:
+        if section.type == Sht.PROGBITS and section.addr:
+            damaged = changed(data, "B", section.offset, data[section.offset] ^ 1)
+            monkeypatch.setattr(elf_edit, "grow", lambda _, *, grown=damaged, **_wishes: grown)
+            with pytest.raises(CannotEditError, match="does not load"):
+                edit(data, [TO_PROVIDER])
+
+
+def test_a_file_that_lost_its_relocations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FILES["crowded.so"]
+    damaged = with_entry(data, Dt.JMPREL, Dt.JMPREL, 0)
+    monkeypatch.setattr(elf_edit, "grow", lambda _, **_wishes: damaged)
+
+    with pytest.raises(CannotEditError, match="does not load"):
+        edit(data, [TO_PROVIDER])

@@ -20,6 +20,7 @@ from facts import (
     OPENBLAS32,
     OPENBLAS64,
     PLAIN,
+    SHIPPED,
     chosen,
     elf,
     library,
@@ -29,8 +30,8 @@ from facts import (
     wheel,
 )
 
-from extlib_repair import planning
-from extlib_repair.model import Finding, Import, Kind, Plan
+from extlib_repair import checking, planning
+from extlib_repair.model import Chosen, Finding, Import, Kind, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +130,7 @@ def test_the_plan_is_the_one_that_was_reviewed(
 
 def of_one(
     image: Image,
-    *providers: Provider | planning.Chosen,
+    *providers: Provider | Chosen,
     member: str = MODULE,
     requires: tuple[str, ...] = (),
     platforms: tuple[str, ...] = ("manylinux_2_28_x86_64",),
@@ -149,7 +150,21 @@ def tagged(*platforms: str) -> Provider:
     return dataclasses.replace(OPENBLAS64, platforms=platforms)
 
 
+def of_check(
+    image: Image,
+    *providers: Chosen,
+    requires: tuple[str, ...] = (),
+    platforms: tuple[str, ...] = ("manylinux_2_28_x86_64",),
+    problems: tuple[str, ...] = (),
+) -> tuple[Finding, ...]:
+    """Return what is wrong with a wheel; the providers are those of its repair."""
+    facts = wheel({MODULE: image}, requires=requires, platforms=platforms)
+    names = dataclasses.replace(SHIPPED, suppliers={LIB64: OPENBLAS64.project})
+    return checking.findings(facts, providers, names, problems)
+
+
 USER = elf([LIB64], imports=[DGEMM64])
+REPAIRED = elf([LIB64], ["$ORIGIN/../scipy_openblas64/lib"], [DGEMM64])
 TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
     "conflicting-requirement": lambda: [
         of_one(USER, OPENBLAS64, requires=("scipy-openblas64<0.3",))
@@ -165,6 +180,7 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(elf(["libfoo.so.5"], imports=[Import("a", "V_1", "libfoo.so.5")]), PLAIN),
     ],
     "no-fixed-place": lambda: [of_one(USER, OPENBLAS64, member="demo-1.0.data/data/lib/libx.so")],
+    "not-found": lambda: [of_check(USER), of_check(elf(["libfoo.so.5"]))],
     "nothing-provided": lambda: [
         of_one(elf(["libc.so.6"]), OPENBLAS64),
         of_one(elf(["libfoo.so", "libfoo-0123abcd.so.5"]), PLAIN),
@@ -172,6 +188,9 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
     ],
     "other-architecture": lambda: [of_one(elf([LIB64], arch="i686"), OPENBLAS64)],
     "other-c-library": lambda: [of_one(USER, tagged("musllinux_1_2_x86_64"))],
+    "other-python": lambda: [
+        of_one(USER, dataclasses.replace(OPENBLAS64, requires_python=">=3.12")),
+    ],
     "other-soname": lambda: [
         planned(
             wheel({MODULE: elf(["libfoo.so.5"])}),
@@ -197,8 +216,24 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
             [provider("my-foo", {}, private=["libgfortran-040039e1.so.5.0.0"])],
         )
     ],
+    "provider-incomplete": lambda: [
+        planned(
+            wheel({MODULE: elf(["libfoo.so.5"])}),
+            provider("my-foo", {"foo/libfoo.so.5": library(needed=["libbar.so.1", "libc.so.6"])}),
+        ).findings
+    ],
     "purelib-provider": lambda: [
         of_one(USER, dataclasses.replace(OPENBLAS64, purelib=True)),
+    ],
+    "record": lambda: [
+        of_check(elf(["libc.so.6"]), problems=("RECORD lacks demo/a.py", "RECORD names gone.py"))
+    ],
+    "requirement-missing": lambda: [
+        of_check(REPAIRED, chosen(OPENBLAS64)),
+        of_check(
+            REPAIRED, chosen(OPENBLAS64, ">=0.3,<1"), requires=("scipy-openblas64; extra=='x'",)
+        ),
+        of_check(REPAIRED, chosen(OPENBLAS64), requires=("scipy-openblas64>=0.3.20",)),
     ],
     "stray-run-path": lambda: [of_one(elf(["libc.so.6"], ["/build/lib", "$ORIGIN/../../x", ""]))],
     "symbols-twice": lambda: [
@@ -211,6 +246,14 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
             ),
             OPENBLAS64,
         ).findings
+    ],
+    "tag-too-permissive": lambda: [
+        of_check(
+            REPAIRED,
+            chosen(OPENBLAS64),
+            requires=("scipy-openblas64>=0.3.30",),
+            platforms=("manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+        )
     ],
     "unexamined-releases": lambda: [
         of_one(USER, chosen(OPENBLAS64, ">=0.3")),
@@ -246,7 +289,7 @@ def test_every_finding_has_the_text_that_was_reviewed(
 def codes_of_findings() -> set[str]:
     """Return the codes that stand in the sources of findings."""
     texts = [path.read_text(encoding="utf-8") for path in SOURCE.glob("*.py")]
-    patterns = (r'code="([a-z-]+)"', r'_refused\(\s*"([a-z-]+)"')
+    patterns = (r'code="([a-z-]+)"', r'_(?:refused|warning)\(\s*"([a-z-]+)"')
     return {code for text in texts for pattern in patterns for code in re.findall(pattern, text)}
 
 
@@ -260,5 +303,6 @@ def test_every_code_is_documented() -> None:
     assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == codes_of_findings()
 
 
-def test_codes_of_unfit_providers_exist() -> None:
-    assert codes_of_findings() >= planning.PROVIDER_CODES
+def test_the_codes_that_can_be_acknowledged_are_all_that_there_are() -> None:
+    assert codes_of_findings() == planning.CODES
+    assert planning.CODES > planning.PROVIDER_CODES

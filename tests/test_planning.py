@@ -23,12 +23,13 @@ from facts import (
     wheel,
 )
 
-from extlib_repair import planning
+from extlib_repair import examined, planning
 from extlib_repair.model import (
     AddNeeded,
     Kind,
     Member,
     Plan,
+    SetExamined,
     SetPlatforms,
     SetRequirements,
     Severity,
@@ -88,7 +89,13 @@ def test_what_is_expected_has_the_edits_and_nothing_else() -> None:
     plan = planned(facts, OPENBLAS64)
     expected = planning.expected(facts, plan)
 
-    assert expected.members == (*facts.members, "demo.scripts/prog")
+    assert expected.members == (
+        *facts.members,
+        "demo.scripts/prog",
+        "demo-1.0.dist-info/extlib-repair.json",
+    )
+    (choice,) = examined.parse(expected.examined)
+    assert choice.provider.label == "scipy-openblas64 0.3.30"
     assert list(expected.binaries) == ["demo/_e.so", "demo.scripts/prog"]
     assert expected.image_map[Member("demo/_e.so")] == facts.image_map[Member("demo/_e.so")]
     assert expected.image_map[Member("demo.scripts/prog")].search == (
@@ -246,11 +253,36 @@ def test_findings_end_with_the_errors() -> None:
     ]
 
 
-def test_tags_are_the_last_edit_and_name_the_output() -> None:
+def test_tags_are_an_edit_and_name_the_output() -> None:
     plan = planned(wheel(WHEELS["nested"], platforms=["manylinux1_x86_64"]), OPENBLAS64)
 
-    assert plan.edits[-1] == SetPlatforms(platforms=("manylinux_2_27_x86_64",))
+    assert SetPlatforms(platforms=("manylinux_2_27_x86_64",)) in plan.edits
     assert plan.output.filename == "demo-1.0-cp311-cp311-manylinux_2_27_x86_64.whl"
+
+
+def test_what_was_examined_is_the_last_edit_and_of_the_used_providers_alone() -> None:
+    plan = planned(wheel({"demo/_e.so": elf([LIB64])}), OPENBLAS32, OPENBLAS64)
+
+    last = plan.edits[-1]
+    assert isinstance(last, SetExamined)
+    assert [c.provider.project for c in examined.parse(last.text)] == ["scipy-openblas64"]
+
+
+def test_nothing_is_examined_where_nothing_is_provided() -> None:
+    plan = planned(wheel({"demo/_e.so": elf(["libc.so.6"])}), OPENBLAS64)
+
+    assert plan.edits == ()
+
+
+def test_the_member_of_what_was_examined_is_there_once() -> None:
+    facts = wheel({"demo/_e.so": elf([LIB64])})
+    repaired = planning.expected(facts, planned(facts, OPENBLAS64))
+    newer = dataclasses.replace(OPENBLAS64, version="0.3.31")
+
+    again = planning.expected(repaired, planned(repaired, newer))
+
+    assert again.members == repaired.members
+    assert again.examined != repaired.examined
 
 
 def test_what_the_wheel_itself_does_wrong_is_not_the_providers_fault() -> None:

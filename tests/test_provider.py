@@ -106,7 +106,7 @@ class Pythons:
 
 @pytest.fixture
 def pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pythons:
-    monkeypatch.setattr(process, "first_python", lambda: "first")
+    monkeypatch.setattr(process, "pythons_on_path", lambda: ["first"])
     monkeypatch.setattr(process, "python", lambda: "ours")
     return Pythons(tmp_path, monkeypatch)
 
@@ -419,7 +419,7 @@ def test_a_python_that_is_named_is_the_only_one_asked(pythons: Pythons) -> None:
 def test_what_is_nowhere_is_an_error_that_says_where_it_was_looked_for(
     pythons: Pythons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "first_python", lambda: "no-such-python")
+    monkeypatch.setattr(process, "pythons_on_path", lambda: ["no-such-python"])
 
     with pytest.raises(ProviderNotFoundError) as caught:
         pythons.found()
@@ -438,7 +438,7 @@ def test_what_is_nowhere_is_an_error_that_says_where_it_was_looked_for(
 def test_without_a_python_on_path_ours_is_asked(
     pythons: Pythons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "first_python", lambda: None)
+    monkeypatch.setattr(process, "pythons_on_path", list)
     pythons.install("ours", {"foo/libfoo.so": LIBRARY})
 
     assert pythons.found().source == "installed for ours"

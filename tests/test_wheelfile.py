@@ -10,6 +10,7 @@ import pytest
 from archives import Part, make
 from wheels import dist_info, make_wheel
 
+from extlib_repair import metadata
 from extlib_repair.errors import BadBinaryError, BadWheelError
 from extlib_repair.model import Format, Kind, WheelName
 from extlib_repair.wheelfile import WheelFile, parse_name
@@ -177,6 +178,17 @@ def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
         wheel.read("demo/gone.py")
 
     assert str(caught.value) == f"{path.name} has no demo/gone.py"
+
+
+def test_the_line_for_record_is_that_of_the_content(tmp_path: Path) -> None:
+    path = make_wheel(tmp_path, {"demo/a,b.txt": b"content\n", "demo/zeros": bytes(3 << 20)})
+
+    with WheelFile(path, most_expansion=2000) as wheel:
+        for entry in wheel.archive.entries:
+            row = metadata.record_row(entry.name, wheel.read(entry.name))
+            assert wheel.record_row(entry.name) == row
+        with pytest.raises(BadWheelError, match="has no gone"):
+            wheel.record_row("gone")
 
 
 def test_the_limit_of_expansion_is_handed_on(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -35,6 +37,7 @@ from extlib_repair.wheelfile import WheelFile, parse_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from types import FrameType
 
     from extlib_repair.model import Edit
 
@@ -452,6 +455,83 @@ def test_a_wheel_is_copied_as_it_is(tmp_path: Path) -> None:
     assert copy.read_bytes() == source.read_bytes()
 
 
+# --- Killed, and no room ------------------------------------------------------------------------
+
+
+class Killed:
+    """A trace function that kills the process at the n-th line that it runs in our own modules."""
+
+    def __init__(self, line: int) -> None:
+        self._left = line
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Killed | None:
+        name = frame.f_code.co_filename
+        if "extlib_repair" not in name or not name.endswith(OURS):
+            return None
+        if event == "line":
+            self._left -= 1
+            if not self._left:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+
+OURS = ("writing.py", "verifying.py", "writer.py", "reader.py", "wheelfile.py")
+
+
+def killed(line: int, source: Path, folder: Path) -> bool:
+    """Carry a plan out in a process that ends at that line; False when it came to its end."""
+    child = os.fork()
+    if not child:
+        sys.settrace(Killed(line))
+        carried_out(METADATA_ONLY, source, folder)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_killed_at_any_line_there_is_the_complete_wheel_or_none(tmp_path: Path) -> None:
+    source, folder = make_wheel(tmp_path / "in", FILES), tmp_path / "out"
+    before = source.read_bytes()
+    complete = carried_out(METADATA_ONLY, source, tmp_path / "other").read_bytes()
+    line = 1
+    seen: set[bool] = set()
+
+    while killed(line, source, folder):
+        outputs = [*folder.glob("*.whl")] if folder.exists() else []
+        assert [path.read_bytes() for path in outputs] in ([], [complete])
+        assert source.read_bytes() == before
+        seen.add(bool(outputs))
+        for path in outputs:
+            path.unlink()
+        line += 17
+
+    assert line > 1000
+    assert False in seen
+    assert carried_out(METADATA_ONLY, source, folder).read_bytes() == complete
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("size", [0, 1, 1000, 4000])
+def test_without_room_there_is_no_output(size: int, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    source = make_wheel(tmp_path / "in", FILES)
+    before = source.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(CannotWriteError) as caught:
+            carried_out(METADATA_ONLY, source, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert str(caught.value) == f"cannot write to {tmp_path / 'out'}: File too large"
+    assert [*(tmp_path / "out").iterdir()] == []
+    assert source.read_bytes() == before
+
+
 # --- Reading back -------------------------------------------------------------------------------
 
 
@@ -591,3 +671,42 @@ def test_a_wheel_that_the_user_lets_expand_is_not_refused_as_output(tmp_path: Pa
         verifying.verify(target, planning.expected(wheel.facts(), METADATA_ONLY))
 
     assert target.stat().st_size < 1 << 20
+
+
+def test_a_temporary_folder_without_room_is_said_to_be_one() -> None:
+    with (
+        pytest.raises(CannotWriteError, match="cannot write to the temporary folder") as caught,
+        writing.workspace() as folder,
+    ):
+        (folder / "no" / "such").write_bytes(b"")
+
+    assert caught.value.exit_code == 7
+    assert not folder.exists()
+
+
+def test_every_problem_of_a_record_is_said(tmp_path: Path) -> None:
+    files = {"a.py": b"a", "b.py": b"b", "c.py": b"c", "d.py": b"d", "e.py": b"e"}
+    wheel = make_wheel(tmp_path, files)
+    record = read_wheel(wheel)["demo-1.0.dist-info/RECORD"].decode().splitlines()
+    kept = [row for row in record if not row.startswith(("a.py", "b.py", "c.py", "d.py"))]
+    wrong = record_line("b.py", b"x").rstrip()
+    lines = [*kept, wrong, wrong, "c.py,,1", "gone.py,sha256=x,1", "d.py,sha512=x,", ""]
+    changed = tmp_path / "out" / wheel.name
+    changed.parent.mkdir()
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            data = "\n".join(lines).encode() if name.endswith("RECORD") else old.read(name)
+            new.writestr(name, data)
+        new.writestr("demo-1.0.dist-info/RECORD.jws", b"{}")
+
+    with WheelFile(changed) as file:
+        problems = list(verifying.record_problems(file))
+
+    assert problems == [
+        "RECORD does not list a.py",
+        "RECORD lists gone.py, which is not there",
+        "RECORD lists b.py twice",
+        "RECORD has another digest of b.py",
+        "RECORD has another digest of b.py",
+        "RECORD has no digest of c.py",
+    ]

@@ -105,7 +105,8 @@ def of(provider: Provider, request: ProviderRequest) -> Dependency:
         )
     if request.specifier:
         return _stated(provider, request, built)
-    reason = "the consumer was built against it" if built else "it is the release that was examined"
+    examined = f"it is the release that was examined ({provider.source})"
+    reason = "the consumer was built against it" if built else examined
     floor = built or Version(provider.version).public
     return Dependency(
         specifier=f">={floor}",

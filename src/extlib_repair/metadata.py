@@ -177,8 +177,13 @@ def record(rows: Iterable[RecordRow]) -> bytes:
 
 def record_row(path: str, data: bytes) -> RecordRow:
     """Return the line for a file: SHA-256, URL-safe base64 without padding, and the size."""
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-    return RecordRow(path, f"sha256={digest}", str(len(data)))
+    return record_row_of(path, hashlib.sha256(data).digest(), len(data))
+
+
+def record_row_of(path: str, digest: bytes, size: int) -> RecordRow:
+    """Return the line for a file of this SHA-256 and size."""
+    text = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return RecordRow(path, f"sha256={text}", str(size))
 
 
 def is_complete(row: RecordRow) -> bool:

@@ -198,6 +198,9 @@ class WheelFacts:
     requirements: tuple[str, ...] = ()
     """The values of ``Requires-Dist``, unfolded, as they stand."""
 
+    examined: str = ""
+    """What was examined when the wheel was repaired; empty for one that was not."""
+
     @property
     def image_map(self) -> Mapping[Member, Image]:
         """Every image by the member that holds it."""
@@ -265,6 +268,10 @@ class Provider:
     """File names of the copies that a repair tool gave it for its own use: a later release has
     others."""
 
+    carried: frozenset[str] = frozenset()
+    """File names of everything in it that looks like a library."""
+
+    requires_python: str = ""
     purelib: bool = False
     policy: Policy | None = None
     source: str
@@ -286,6 +293,28 @@ class ProviderRequest:
 
     built_against: str = ""
     """A version, or the empty string."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A provider as it was found, with what the user said of it."""
+
+    provider: Provider
+    request: ProviderRequest
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """Names that are shipped as data."""
+
+    c_names: frozenset[str] = frozenset()
+    """Symbols that the C libraries define."""
+
+    system_libraries: frozenset[str] = frozenset()
+    """Needed names of libraries that every system of a platform tag has."""
+
+    suppliers: Mapping[str, Project] = dataclasses.field(default_factory=dict)
+    """Needed name -> the provider that a built-in policy knows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +368,14 @@ class SetPlatforms:
     platforms: tuple[str, ...]
 
 
-Edit = EditBinary | MoveToScripts | SetRequirements | SetPlatforms
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SetExamined:
+    """Leave in ``.dist-info`` what was examined."""
+
+    text: str
+
+
+Edit = EditBinary | MoveToScripts | SetRequirements | SetPlatforms | SetExamined
 
 
 class Severity(StrEnum):
@@ -399,10 +435,25 @@ class Report:
     plan: Plan
     engine: str
     output: str
-    """The path of the wheel that was written."""
+    """The path of the wheel."""
 
-    size: int
-    """Bytes."""
+    written: bool
+    """False after a dry run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check found."""
+
+    wheel: str
+    findings: tuple[Finding, ...]
+    providers: tuple[Provider, ...]
+    """As they were examined; empty for a wheel that was never repaired."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The promises that are broken."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
 
 
 def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import tempfile
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extlib_repair import (
+    checking,
+    choosing,
     engines,
     planning,
     platform_tag,
     provider,
     reaching,
+    shipped,
+    showing,
     tags,
     verifying,
     writing,
@@ -28,26 +30,26 @@ from extlib_repair.errors import (
     UsageError,
 )
 from extlib_repair.model import (
+    Checked,
+    EditBinary,
     Finding,
     Plan,
-    Provider,
     ProviderRequest,
     Report,
     Severity,
-    System,
-    WheelFacts,
 )
 from extlib_repair.wheelfile import WheelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from extlib_repair.engines import Arguments
+    from extlib_repair.model import Chosen, WheelFacts
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything that a repair is asked to do, apart from the wheel."""
+    """Everything that is asked for, apart from the wheel."""
 
     providers: tuple[ProviderRequest, ...] = ()
     wheel_dir: Path = Path("wheelhouse")
@@ -56,6 +58,10 @@ class Request:
     style: reaching.Style = dataclasses.field(default_factory=reaching.Style)
     add_needed: bool = False
     require_provided: bool = False
+    dry_run: bool = False
+    acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Code of a finding -> the reason why it is no error here."""
+
     most_expansion: int = MOST_EXPANSION
 
 
@@ -67,87 +73,85 @@ def repair(
     Every finding goes to ``tell`` as soon as it is known, the engine's own words to ``log``.
     Raises a subclass of :class:`ExtlibRepairError`; then nothing was written.
     """
+    judge = _Judge(request.acknowledged, tell)
     with WheelFile(wheel, most_expansion=request.most_expansion) as file:
         facts = file.facts()
     engine = engines.engine_for(
         tags.system_of(facts.name.platforms), has_binaries=bool(facts.binaries)
     )
     arguments = engine.parse(request.engine_options)
-    chosen = _choose(facts, request)
+    chosen = choosing.for_repair(facts, request.providers, request.sources)
     providers = [c.provider for c in chosen]
-    _refuse(planning.private_library_findings(facts, providers), tell)
+    judge.hear(planning.private_library_findings(facts, providers))
     arguments = dataclasses.replace(
         arguments,
         leave_out=tuple(sorted({name for p in providers for name in p.libraries})),
         platform_hint=platform_tag.hint(facts, providers),
     )
-    with tempfile.TemporaryDirectory(prefix="extlib-repair-") as folder:
+    with writing.workspace() as folder:
         try:
-            result = engine.run(wheel, arguments, Path(folder))
+            result = engine.run(wheel, arguments, folder)
         except EngineError as error:
             log(error.log)
             raise
         log(result.log)
-        _refuse(_unmatched(facts, result, arguments.excluded), tell)
+        judge.hear(_unmatched(facts, result, arguments.excluded))
         with WheelFile(result.wheel, most_expansion=request.most_expansion) as file:
             facts = file.facts()
             plan = _plan(facts, arguments, chosen, request)
-            _refuse(plan.findings, tell)
-            written = _write(file, facts, plan, request.wheel_dir, arguments.level)
-    return Report(plan=plan, engine=engine.NAME, output=str(written), size=written.stat().st_size)
+            judge.hear(plan.findings)
+            output = request.wheel_dir / plan.output.filename
+            if not request.dry_run:
+                _write(file, facts, plan, request.wheel_dir, arguments.level)
+    return Report(plan=plan, engine=engine.NAME, output=str(output), written=not request.dry_run)
 
 
-def _write(file: WheelFile, facts: WheelFacts, plan: Plan, target: Path, level: int) -> Path:
+def show(wheel: Path, request: Request) -> dict[str, Any]:
+    """Return what each binary of a wheel needs, who supplies it and where it will be found."""
+    facts, _ = _read(wheel, request)
+    chosen = choosing.for_check(facts, request.providers, request.sources)
+    return showing.described(facts, chosen, checking.loading(facts, chosen, shipped.names()))
+
+
+def check(wheel: Path, request: Request) -> Checked:
+    """Return what is wrong with a repaired wheel; nothing is run."""
+    facts, record_problems = _read(wheel, request)
+    chosen = choosing.for_check(facts, request.providers, request.sources)
+    findings = checking.findings(facts, chosen, shipped.names(), record_problems)
+    return Checked(
+        wheel=wheel.name,
+        findings=tuple(_acknowledged(f, request.acknowledged) for f in findings),
+        providers=tuple(choice.provider for choice in chosen),
+    )
+
+
+def _read(wheel: Path, request: Request) -> tuple[WheelFacts, tuple[str, ...]]:
+    """Return the facts of a wheel that has binaries, and what is wrong with its RECORD."""
+    with WheelFile(wheel, most_expansion=request.most_expansion) as file:
+        facts = file.facts()
+        engines.engine_for(tags.system_of(facts.name.platforms), has_binaries=bool(facts.binaries))
+        if not facts.binaries:
+            raise UsageError(
+                f"{wheel.name} holds no binary: there is nothing to look at",
+                hint="a pure wheel needs no repair",
+            )
+        return facts, tuple(verifying.record_problems(file))
+
+
+def _write(file: WheelFile, facts: WheelFacts, plan: Plan, target: Path, level: int) -> None:
     """Apply the plan, read the output again, publish it."""
     with writing.staging(target) as stage:
         if plan.edits:
             staged = writing.apply(plan, file, stage, level=level)
-            verifying.verify(staged, planning.expected(facts, plan))
+            edited = [e.member for e in plan.edits if isinstance(e, EditBinary)]
+            verifying.verify(staged, planning.expected(facts, plan), edited)
         else:
             staged = writing.copy(file.path, stage)
-        return writing.publish(staged, target)
-
-
-def _choose(facts: WheelFacts, request: Request) -> tuple[planning.Chosen, ...]:
-    """Find the provider of every request."""
-    projects = [r.project for r in request.providers]
-    doubled = {project for project in projects if projects.count(project) > 1}
-    if doubled:
-        raise UsageError(
-            f"--provided-by names {', '.join(sorted(doubled))} twice",
-            hint="one specifier can hold several bounds: 'NAME>=1,<2'",
-        )
-    provider.check_sources(projects, request.sources)
-    platforms = [tags.parse(tag) for tag in facts.name.platforms]
-    system, arch = platforms[0].system, platforms[0].arch
-    if system is System.ANY:
-        return ()
-    chosen = tuple(
-        planning.Chosen(provider=provider.find(r.project, request.sources, system, arch), request=r)
-        for r in request.providers
-    )
-    _refuse_rivals([c.provider for c in chosen])
-    return chosen
-
-
-def _refuse_rivals(providers: Sequence[Provider]) -> None:
-    """Refuse two libraries of one name: no loader can tell them apart."""
-    owners: dict[str, Provider] = {}
-    for one in providers:
-        for name in one.libraries:
-            if name in owners:
-                raise ProviderMismatchError(
-                    f"both {owners[name].label} and {one.label} supply {name}",
-                    hint="name one of them",
-                )
-            owners[name] = one
+        writing.publish(staged, target)
 
 
 def _plan(
-    facts: WheelFacts,
-    arguments: Arguments,
-    chosen: Sequence[planning.Chosen],
-    request: Request,
+    facts: WheelFacts, arguments: Arguments, chosen: Sequence[Chosen], request: Request
 ) -> Plan:
     options = planning.Options(
         style=request.style,
@@ -159,7 +163,7 @@ def _plan(
         add_needed=request.add_needed,
         require_provided=request.require_provided,
     )
-    plan = planning.plan(facts, chosen, options, c_library_names())
+    plan = planning.plan(facts, chosen, options, shipped.names())
     if request.providers and not chosen:
         return dataclasses.replace(plan, findings=_pure(request))
     return plan
@@ -191,22 +195,32 @@ def _unmatched(
     )
 
 
-def _refuse(findings: Sequence[Finding], tell: Callable[[Finding], None]) -> None:
-    """Tell all findings; raise when some of them are errors."""
-    for finding in findings:
-        tell(finding)
-    errors = [f for f in findings if f.severity is Severity.ERROR]
-    if not errors:
-        return
-    kind: type[ExtlibRepairError] = RefusedError
-    if any(f.code in planning.PROVIDER_CODES for f in errors):
-        kind = ProviderMismatchError
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    raise kind(f"{count}; nothing was written")
+def _acknowledged(finding: Finding, reasons: Mapping[str, str]) -> Finding:
+    """Return a finding that is no error where its code was acknowledged with a reason."""
+    if finding.severity is not Severity.ERROR or finding.code not in reasons:
+        return finding
+    return dataclasses.replace(
+        finding, severity=Severity.WARNING, hint=f"acknowledged: {reasons[finding.code]}"
+    )
 
 
-def c_library_names() -> frozenset[str]:
-    """Return the shipped names that the C libraries define."""
-    file = resources.files("extlib_repair") / "data" / "c-library-names.txt"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return frozenset(line for line in lines if not line.startswith("#"))
+class _Judge:
+    """Hears findings, tells them, and stops the repair at errors."""
+
+    def __init__(self, acknowledged: Mapping[str, str], tell: Callable[[Finding], None]) -> None:
+        self._acknowledged = acknowledged
+        self._tell = tell
+
+    def hear(self, findings: Sequence[Finding]) -> None:
+        """Tell all findings; raise when some of them are errors."""
+        judged = [_acknowledged(finding, self._acknowledged) for finding in findings]
+        for finding in judged:
+            self._tell(finding)
+        errors = [f for f in judged if f.severity is Severity.ERROR]
+        if not errors:
+            return
+        kind: type[ExtlibRepairError] = RefusedError
+        if any(f.code in planning.PROVIDER_CODES for f in errors):
+            kind = ProviderMismatchError
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        raise kind(f"{count}; nothing was written")

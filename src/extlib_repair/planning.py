@@ -10,14 +10,17 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
-from extlib_repair import dependency, layout, platform_tag, reaching, symbols
+from extlib_repair import dependency, examined, layout, oddities, platform_tag, reaching, symbols
 from extlib_repair.linkage import Linkage
 from extlib_repair.model import (
     BinaryFacts,
+    Chosen,
     EditBinary,
     Finding,
+    Member,
     MoveToScripts,
     Plan,
+    SetExamined,
     SetPlatforms,
     SetRequirements,
     Severity,
@@ -28,7 +31,7 @@ from extlib_repair.model import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from extlib_repair.model import Edit, Provider, ProviderRequest, WheelFacts
+    from extlib_repair.model import Edit, Image, Provider, Shipped, WheelFacts
 
 PROVIDER_CODES = frozenset(
     {
@@ -46,6 +49,26 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
+CODES = PROVIDER_CODES | {
+    "floor",
+    "no-fixed-place",
+    "not-found",
+    "nothing-provided",
+    "other-python",
+    "other-soname",
+    "own-copy",
+    "provider-incomplete",
+    "purelib-provider",
+    "record",
+    "requirement-missing",
+    "stray-run-path",
+    "symbols-twice",
+    "tag-too-permissive",
+    "unexamined-releases",
+    "unmatched-exclude",
+}
+"""Codes of all findings."""
+
 _HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z")
 
 
@@ -59,23 +82,14 @@ class Options:
     require_provided: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """A provider as it was found, with what the user said of it."""
-
-    provider: Provider
-    request: ProviderRequest
-
-
-def plan(
-    facts: WheelFacts, chosen: Sequence[Chosen], options: Options, c_names: frozenset[str]
-) -> Plan:
+def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped) -> Plan:
     """Return what to change in an engine's output so that it uses the providers.
 
     Without providers nothing is changed (apart from run paths that are to be sanitized), and what
     is found is reported.
     """
     providers = [c.provider for c in chosen]
+    c_names = shipped.c_names
     preloading = tuple(symbols.preloading(Linkage(facts.image_map, providers), providers, c_names))
     sure = [p for p in preloading if p.finding.severity is Severity.ERROR]
     additions = symbols.additions(sure) if options.add_needed else {}
@@ -86,10 +100,11 @@ def plan(
     findings = [p.finding for p in reported]
     wanted = [p.provider for p in reported if p in sure]
     findings += _unused(facts, providers, [*used, *wanted], require=options.require_provided)
-    findings += _oddities(used, linkage)
+    findings += oddities.findings(facts, used, linkage, shipped.system_libraries)
     findings += symbols.findings(linkage, providers, c_names, reported)
     edits, of_run_paths = reaching.edits(facts, linkage, options.style, additions)
-    requirements, of_requirements = _requirements(facts, [c for c in chosen if c.provider in used])
+    in_use = [c for c in chosen if c.provider in used]
+    requirements, of_requirements = _requirements(facts, in_use)
     platforms, of_platforms = platform_tag.platforms(facts, used, options.promise)
     findings += (*of_run_paths, *of_requirements, *of_platforms)
     return Plan(
@@ -97,8 +112,9 @@ def plan(
             *edits,
             *_changed(SetRequirements(requirements=requirements), facts.requirements),
             *_changed(SetPlatforms(platforms=platforms), facts.name.platforms),
+            *_examined(facts, in_use, images.values()),
         ),
-        findings=tuple(sorted(findings, key=_importance)),
+        findings=tuple(sorted(findings, key=importance)),
         output=dataclasses.replace(facts.name, platforms=platforms),
     )
 
@@ -133,6 +149,7 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
     members = list(facts.members)
     requirements = facts.requirements
     name = facts.name
+    text = facts.examined
     for edit in plan.edits:
         if isinstance(edit, EditBinary):
             old = binaries[edit.member]
@@ -143,15 +160,23 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
             members.append(edit.target)
         elif isinstance(edit, SetRequirements):
             requirements = edit.requirements
-        else:
+        elif isinstance(edit, SetPlatforms):
             name = dataclasses.replace(name, platforms=edit.platforms)
+        else:
+            text = edit.text
+            members += {_examined_member(facts)} - set(members)
     return dataclasses.replace(
         facts,
         name=name,
         members=tuple(members),
         binaries=frozen_mapping(binaries.items()),
         requirements=requirements,
+        examined=text,
     )
+
+
+def _examined_member(facts: WheelFacts) -> Member:
+    return Member(f"{facts.dist_info}/{examined.FILE}")
 
 
 def near_misses(names: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
@@ -186,28 +211,6 @@ def _unused(
             )
 
 
-def _oddities(used: Iterable[Provider], linkage: Linkage) -> Iterator[Finding]:
-    """Say what of a provider that is used makes finding its libraries less certain."""
-    needed = {name for image in linkage.images.values() for name in image.needed}
-    for provider in used:
-        if provider.purelib:
-            yield Finding(
-                code="purelib-provider",
-                severity=Severity.WARNING,
-                message=f"{provider.label} installs as a pure library: where pure and platform "
-                "libraries have folders of their own (Fedora, RHEL), no run path leads to it",
-                hint="a release with Root-Is-Purelib: false has no such limit",
-            )
-        for name, library in provider.libraries.items():
-            if name in needed and library.image.name not in ("", name):
-                yield Finding(
-                    code="other-soname",
-                    severity=Severity.WARNING,
-                    message=f"{name} of {provider.label} calls itself {library.image.name}: only "
-                    "the run path leads to it, loading it beforehand does not",
-                )
-
-
 def _requirements(
     facts: WheelFacts, used: Sequence[Chosen]
 ) -> tuple[tuple[str, ...], list[Finding]]:
@@ -227,6 +230,15 @@ def _changed(edit: SetRequirements | SetPlatforms, old: tuple[str, ...]) -> tupl
     return () if new == old else (edit,)
 
 
-def _importance(finding: Finding) -> tuple[int, str, str]:
+def _examined(
+    facts: WheelFacts, used: Sequence[Chosen], images: Iterable[Image]
+) -> tuple[Edit, ...]:
+    imported = {name for image in images for i in image.imports for name in (i.key, i.name)}
+    text = examined.as_json(used, imported) if used else facts.examined
+    return () if text == facts.examined else (SetExamined(text=text),)
+
+
+def importance(finding: Finding) -> tuple[int, str, str]:
+    """Return a key that sorts findings: the worst last, then by member and code."""
     order = [Severity.NOTE, Severity.WARNING, Severity.ERROR]
     return order.index(finding.severity), finding.member or "", finding.code

@@ -95,10 +95,16 @@ def built_in(project: Project) -> Policy | None:
     return parse(file.read_text(encoding="utf-8"), "built in") if file.is_file() else None
 
 
-def built_in_projects() -> tuple[str, ...]:
+def built_in_projects() -> tuple[Project, ...]:
     """Return the names of the projects that have a shipped policy."""
     names = (file.name for file in _shipped().iterdir())
-    return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
+    return tuple(sorted(Project(n.removesuffix(".toml")) for n in names if n.endswith(".toml")))
+
+
+def all_built_in() -> tuple[Policy, ...]:
+    """Return all shipped policies."""
+    found = (built_in(project) for project in built_in_projects())
+    return tuple(policy for policy in found if policy is not None)
 
 
 def _shipped() -> Traversable:

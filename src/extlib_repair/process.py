@@ -11,7 +11,7 @@ import sysconfig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,12 @@ def python() -> str:
     return sys.executable
 
 
-def first_python() -> str | None:
-    """Return the first ``python`` on the user's own PATH."""
-    return shutil.which("python")
+def pythons_on_path() -> Iterator[str]:
+    """Yield every ``python`` on the user's own PATH.
+
+    Some runners of tools put their own environment in front of the one that builds.
+    """
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        python = shutil.which("python", path=folder) if folder else None
+        if python is not None:
+            yield python

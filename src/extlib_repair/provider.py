@@ -1,9 +1,9 @@
 """A provider's wheel, or its installed distribution -> Provider.
 
 Looked for in this order: the wheels that the user names; then the distribution that is installed
-in ``--provider-python``, or else in the first ``python`` on PATH (in cibuildwheel the target's),
-or else in the interpreter that runs us. Installed files are found by asking that interpreter, and
-read here: it may be older than we support.
+in ``--provider-python``, or else for the first ``python`` on PATH that has it (in cibuildwheel the
+target's), or else for the interpreter that runs us. Installed files are found by asking that
+interpreter, and read here: it may be older than we support.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from extlib_repair.model import (
 from extlib_repair.wheelfile import WheelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from extlib_repair.model import Image
 
@@ -153,15 +153,22 @@ def check_sources(projects: Iterable[Project], sources: Sources) -> None:
                 f"--policy {path.name} is about {stated}, which no --provided-by names",
                 hint=f"add --provided-by {stated}",
             )
-    for path in sources.wheels:
-        with WheelFile(path) as wheel:
-            project = _WheelFiles(wheel).project
+    for project, path in projects_of_wheels(sources).items():
         if project not in named:
             raise UsageError(
                 f"--provider-wheel {path.name} is a wheel of {project}, which no --provided-by "
                 "names",
                 hint=f"add --provided-by {project}",
             )
+
+
+def projects_of_wheels(sources: Sources) -> Mapping[Project, Path]:
+    """Return the projects of the wheels that are named, each with one of them."""
+    found: dict[Project, Path] = {}
+    for path in sources.wheels:
+        with WheelFile(path) as wheel:
+            found[_WheelFiles(wheel).project] = path
+    return found
 
 
 def _not_found(project: Project, tried: list[str]) -> ProviderNotFoundError:
@@ -180,8 +187,7 @@ def _pythons(sources: Sources) -> Iterator[str]:
     if sources.python is not None:
         yield sources.python
         return
-    first = process.first_python()
-    yield from dict.fromkeys(p for p in (first, process.python()) if p)
+    yield from dict.fromkeys((*process.pythons_on_path(), process.python()))
 
 
 def _installed(project: Project, python: str) -> _InstalledFiles | str:
@@ -273,6 +279,8 @@ def _provider(files: _Files, sources: Sources, system: System, arch: str) -> Pro
         platforms=files.platforms,
         libraries=frozen_mapping(libraries.items()),
         private=frozenset(n for n in names if _HASHED.fullmatch(n) and n not in libraries),
+        carried=frozenset(names),
+        requires_python=_requires_python(files),
         purelib=_is_purelib(files),
         policy=rules,
         source=files.source,
@@ -364,6 +372,11 @@ def _library(
     except (BadBinaryError, BadWheelError) as error:
         raise ProviderMismatchError(f"{label}: {path}: {error}") from None
     return ProviderLibrary(name=layout.basename(path), directory=layout.folder(path), image=image)
+
+
+def _requires_python(files: _Files) -> str:
+    text = _in_dist_info(files, "METADATA")
+    return metadata.header(files.read(text), "Requires-Python") if text else ""
 
 
 def _is_purelib(files: _Files) -> bool:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from extlib_repair import metadata
+from extlib_repair.binary import second_reader
 from extlib_repair.errors import CannotWriteError
 from extlib_repair.wheelfile import WheelFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from extlib_repair.metadata import RecordRow
-    from extlib_repair.model import WheelFacts
+    from extlib_repair.model import Image, Member, WheelFacts
 
 _ANY_EXPANSION = 1 << 32
 """What was accepted as input is accepted as output."""
 
 
-def verify(path: Path, expected: WheelFacts) -> None:
+def verify(path: Path, expected: WheelFacts, edited: Iterable[Member] = ()) -> None:
     """Read a wheel and compare it; raises :class:`CannotWriteError` at the first difference.
+
+    ``edited`` names the binaries that were edited, which pyelftools reads too.
 
     A tool that reports success and leaves a needed name as it was makes wheels that install and
     then fail to load (pypa/auditwheel#722): so everything that was planned is read back.
@@ -35,9 +40,48 @@ def verify(path: Path, expected: WheelFacts) -> None:
         _same(path, "set of binaries", set(found.binaries), set(expected.binaries))
         for member, facts in expected.binaries.items():
             _same(path, f"facts of {member}", found.binaries[member], facts)
+        for member in edited:
+            for image in expected.binaries[member].images:
+                _verify_edited(path, member, wheel.read(member), image)
         tags = metadata.tags(wheel.read(wheel.dist_info_file("WHEEL")))
         _same(path, "set of tags in WHEEL", set(tags), set(expected.name.tags))
         _verify_record(path, wheel)
+
+
+def record_problems(wheel: WheelFile) -> Iterator[str]:
+    """Yield what is wrong with the RECORD of a wheel, which is read whole."""
+    own = wheel.dist_info_file("RECORD")
+    rows = metadata.record_rows(wheel.read(own))
+    listed = [row.path for row in rows]
+    members = {e.name for e in wheel.archive.entries if not e.is_folder}
+    for path in sorted(members - set(listed)):
+        if not metadata.is_signature(path):
+            yield f"RECORD does not list {path}"
+    for path in sorted(set(listed) - members):
+        yield f"RECORD lists {path}, which is not there"
+    for path in sorted(path for path, count in Counter(listed).items() if count > 1):
+        yield f"RECORD lists {path} twice"
+    for row in rows:
+        if row.path in members and row.path != own:
+            yield from _row_problems(row, wheel.record_row(row.path))
+
+
+def _row_problems(row: RecordRow, wanted: RecordRow) -> Iterator[str]:
+    """Compare a line; digests of other kinds than SHA-256 are allowed and left alone."""
+    if not row.digest:
+        yield f"RECORD has no digest of {row.path}"
+    elif row.digest.startswith("sha256=") and row.digest != wanted.digest:
+        yield f"RECORD has another digest of {row.path}"
+    if row.size not in ("", wanted.size):
+        yield f"RECORD has another size of {row.path}"
+
+
+def _verify_edited(path: Path, member: Member, data: bytes, image: Image) -> None:
+    """Let the second reader have its say; what it cannot read, the first one has read."""
+    found = second_reader.read(data)
+    if found is not None:
+        what = f"list of names and run paths in {member}, as pyelftools reads it,"
+        _same(path, what, found, second_reader.expected(image))
 
 
 def _verify_record(path: Path, wheel: WheelFile) -> None:
@@ -47,11 +91,11 @@ def _verify_record(path: Path, wheel: WheelFile) -> None:
     _same(path, "list of files in RECORD", sorted(row.path for row in rows), members)
     for row in rows:
         if row.path != own:
-            _verify_row(path, row, wheel.read(row.path))
+            _verify_row(path, row, wheel.record_row(row.path))
 
 
-def _verify_row(path: Path, row: RecordRow, data: bytes) -> None:
-    if row != metadata.record_row(row.path, data):
+def _verify_row(path: Path, row: RecordRow, wanted: RecordRow) -> None:
+    if row != wanted:
         raise CannotWriteError(
             f"{path.name} was written, but RECORD does not describe {row.path}; it was thrown away",
             hint="if RECORD of the input is right, this is a defect of extlib-repair: please "

@@ -7,6 +7,7 @@ https://packaging.python.org/en/latest/specifications/binary-distribution-format
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Self
 
 from packaging.utils import (
@@ -16,7 +17,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from extlib_repair import binary, metadata
+from extlib_repair import binary, examined, metadata
 from extlib_repair.archive import MOST_EXPANSION, ArchiveReader, Entry
 from extlib_repair.errors import BadBinaryError, BadWheelError
 from extlib_repair.model import (
@@ -67,10 +68,18 @@ class WheelFile:
 
     def read(self, member: str) -> bytes:
         """Return the content of a member; :class:`BadWheelError` when it is not there."""
-        entry = self.archive.by_name.get(member)
-        if entry is None:
-            raise BadWheelError(f"{self.path.name} has no {member}")
-        return self.archive.read(entry)
+        return self.archive.read(self._entry(member))
+
+    def record_row(self, member: str) -> metadata.RecordRow:
+        """Return the line that RECORD should have for a member, which is read piece by piece.
+
+        Raises :class:`BadWheelError` when it is not there, or damaged.
+        """
+        entry = self._entry(member)
+        digest = hashlib.sha256()
+        for data in self.archive.stream(entry):
+            digest.update(data)
+        return metadata.record_row_of(member, digest.digest(), entry.size)
 
     def dist_info_file(self, name: str) -> Member:
         """Return the member path of a file in the ``.dist-info`` folder."""
@@ -85,13 +94,31 @@ class WheelFile:
             members=tuple(Member(e.name) for e in self._files()),
             binaries=frozen_mapping(self._binaries()),
             requirements=metadata.requirements(self.read(self.dist_info_file("METADATA"))),
+            examined=self._text(examined.FILE),
         )
+
+    def _entry(self, member: str) -> Entry:
+        entry = self.archive.by_name.get(member)
+        if entry is None:
+            raise BadWheelError(f"{self.path.name} has no {member}")
+        return entry
+
+    def _text(self, name: str) -> str:
+        """Return a text in ``.dist-info``; empty where there is none."""
+        member = self.dist_info_file(name)
+        return self.read(member).decode("utf-8", "replace") if self._has(member) else ""
+
+    def _has(self, member: Member) -> bool:
+        return member in self.archive.by_name
 
     def _files(self) -> Iterator[Entry]:
         return (entry for entry in self.archive.entries if not entry.is_folder)
 
     def _binaries(self) -> Iterator[tuple[Member, BinaryFacts]]:
-        """Read every member that begins like a binary, whatever it is called."""
+        """Read every member that begins like a binary, whatever it is called.
+
+        One at a time: only facts stay.
+        """
         for entry in self._files():
             if binary.sniff(self.archive.start(entry, binary.MAGIC_SIZE)) is None:
                 continue

@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extlib_repair import binary, loader, metadata
+from extlib_repair import binary, examined, loader, metadata
 from extlib_repair.archive import ArchiveWriter, Entry
 from extlib_repair.errors import BadBinaryError, CannotEditError, CannotWriteError
-from extlib_repair.model import EditBinary, Member, MoveToScripts, SetRequirements
+from extlib_repair.model import EditBinary, Member, MoveToScripts, SetExamined, SetRequirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from extlib_repair.model import BinaryEdit, Plan
     from extlib_repair.wheelfile import WheelFile
 
+_PLAIN = (stat.S_IFREG | 0o644) << 16
 _EXECUTABLE = (stat.S_IFREG | 0o755) << 16  # installers look at the kind too
 
 
 @contextlib.contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """Give a private folder beside the output's place; it goes away in the end.
+
+    A process that is killed leaves it behind. Its name begins with a dot, so that ``*`` and
+    ``*.whl`` do not match it, and no later run deletes it: nothing that holds on every system and
+    on shared folders tells such a folder from that of a run that is still at work.
 
     Raises :class:`CannotWriteError` for whatever the system refuses meanwhile.
     """
@@ -41,6 +46,20 @@ def staging(folder: Path) -> Iterator[Path]:
             yield Path(private)
     except OSError as error:
         raise CannotWriteError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """Give a private temporary folder; raises :class:`CannotWriteError` when there is no room."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="extlib-repair-") as private:
+            yield Path(private)
+    except OSError as error:
+        raise CannotWriteError(
+            f"cannot write to the temporary folder {tempfile.gettempdir()}: "
+            f"{error.strerror or error}",
+            hint="TMPDIR names another one",
+        ) from None
 
 
 def publish(staged: Path, folder: Path) -> Path:
@@ -71,6 +90,7 @@ def apply(plan: Plan, wheel: WheelFile, folder: Path, *, level: int = -1) -> Pat
                 archive.copy(wheel.archive, entry)
             else:
                 archive.write(entry, data, level=level)
+            del data  # a binary can be large, and the next one is read before this name is reused
         archive.close()
     return target
 
@@ -88,6 +108,7 @@ class _Changes:
         self._requirements = next(
             (e.requirements for e in plan.edits if isinstance(e, SetRequirements)), None
         )
+        self._examined = next((e.text for e in plan.edits if isinstance(e, SetExamined)), None)
         self._rows: dict[str, RecordRow] = {}
 
     def entries(self) -> Iterator[tuple[Entry, bytes | None]]:
@@ -100,11 +121,17 @@ class _Changes:
         for entry in members:
             if entry.name != record:
                 yield from self._entry(entry)
+        text = wheel.dist_info_file(examined.FILE)
+        if self._examined is not None and text not in names:
+            names.append(text)
+            beside = wheel.archive.by_name[wheel.dist_info_file("METADATA")]
+            new = Entry(name=text, time=beside.time, attributes=_PLAIN)
+            yield self._changed(new, self._examined.encode())
         rows = metadata.record_rows(wheel.read(record))
         described = {row.path for row in rows if metadata.is_complete(row)} | {*self._rows, record}
         for name in names:
             if name not in described:
-                self._rows[name] = metadata.record_row(name, wheel.read(name))
+                self._rows[name] = wheel.record_row(name)
         data = metadata.record(metadata.updated_record(rows, self._rows, names))
         yield wheel.archive.by_name[record], data
 
@@ -140,6 +167,8 @@ class _Changes:
         wheel = self._wheel
         if member == wheel.dist_info_file("METADATA") and self._requirements is not None:
             return metadata.with_requirements(wheel.read(member), self._requirements)
+        if member == wheel.dist_info_file(examined.FILE) and self._examined is not None:
+            return self._examined.encode()
         if member == wheel.dist_info_file("WHEEL"):
             old, tags = wheel.read(member), self._plan.output.tags
             return metadata.with_tags(old, tags) if {*metadata.tags(old)} != {*tags} else None

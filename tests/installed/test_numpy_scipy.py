@@ -17,9 +17,10 @@ import pytest
 from wheels import make_wheel, read_wheel
 from workbench import PLATFORM, TAG, Environment, checked, download, repair
 
-from extlib_repair import layout, pipeline, planning, provider
+from extlib_repair import layout, planning, provider, shipped
 from extlib_repair.model import (
     BinaryFacts,
+    Chosen,
     Plan,
     Provider,
     ProviderRequest,
@@ -83,8 +84,8 @@ def case(
 
 def planned(facts: WheelFacts, found: Provider) -> Plan:
     request = ProviderRequest(project=found.project)
-    chosen = [planning.Chosen(provider=found, request=request)]
-    return planning.plan(facts, chosen, planning.Options(), pipeline.c_library_names())
+    chosen = [Chosen(provider=found, request=request)]
+    return planning.plan(facts, chosen, planning.Options(), shipped.names())
 
 
 def test_nothing_is_refused_wrongly(case: tuple[WheelFacts, Provider]) -> None:

@@ -8,18 +8,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from elf_files import FILES, LONG, WITHOUT_TABLE, Reading, second_reading
+from elf_files import (
+    FILES,
+    IN_PLACE,
+    LONG,
+    PATCHELF,
+    REFUSED,
+    SLACK,
+    WITHOUT_TABLE,
+    rung,
+    second_applied,
+    second_reading,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extlib_repair.binary import elf, elf_edit
-from extlib_repair.binary.elf_file import Dt, ElfFile, Pt
+from extlib_repair.binary.elf_file import Dt, ElfFile, Pt, Sht
 from extlib_repair.errors import BadBinaryError, CannotEditError
 from extlib_repair.model import (
     AddNeeded,
@@ -58,11 +68,10 @@ EDITS: dict[str, tuple[BinaryEdit, ...]] = {
     "a name that exists": (AddNeeded(library="prov_add"), run_path("libprov.so")),
 }
 
-IN_PLACE, SLACK, PATCHELF, REFUSED = "in place", "slack", "patchelf", "refused"
-
 NO_ROOM = {
     *{"crowded.so", "extension.so", "lld.so", "mold.so", "no_exports.so", "program", "sysv.so"},
     *{"libother.so", "libprov.so", "libver.so.1", "pages_64k.so"},
+    *{"relr.so", "verdef.so"},
 }
 OLD_PATH_HAS_ROOM = {
     *{"both.so", "lld_long.so", "long_rpath.so", "long_runpath.so", "program_pie"},
@@ -87,17 +96,6 @@ RUNGS = {
 def image(data: bytes) -> Image:
     (found,) = elf.read(data).images
     return found
-
-
-def rung(data: bytes, edits: Sequence[BinaryEdit]) -> str:
-    try:
-        edited = elf_edit.edit(data, edits)
-    except CannotEditError:
-        return REFUSED
-    if len(edited) != len(data):
-        return PATCHELF
-    moved = ElfFile(edited).value(Dt.STRTAB) != ElfFile(data).value(Dt.STRTAB)
-    return SLACK if moved else IN_PLACE
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -141,22 +139,6 @@ def edited_or_none(name: str, edits: tuple[BinaryEdit, ...]) -> bytes | None:
     assert error.exit_code == 6
     assert error.hint
     return None
-
-
-def second_applied(reading: Reading, edits: Sequence[BinaryEdit]) -> Reading:
-    for change in edits:
-        if isinstance(change, AddNeeded):
-            if change.library not in reading.needed:
-                reading = dataclasses.replace(reading, needed=(change.library, *reading.needed))
-            continue
-        reading = dataclasses.replace(reading, rpath=None, runpath=None)
-        if change.run_path is not None and change.run_path.entries:
-            text = ":".join(change.run_path.entries)
-            if change.run_path.kind is RunPathKind.RPATH:
-                reading = dataclasses.replace(reading, rpath=text)
-            else:
-                reading = dataclasses.replace(reading, runpath=text)
-    return reading
 
 
 def dynamic_rest(data: bytes) -> list[int]:
@@ -225,6 +207,39 @@ def test_whatever_rung_was_used_the_segments_are_as_loaders_demand(name: str) ->
     for edits in EDITS.values():
         edited = edited_or_none(name, edits)
         assert edited is None or ElfFile(edited).is_loadable
+
+
+SIZES = {Dt.RELR: 35, Dt.RELA: Dt.RELASZ, Dt.REL: Dt.RELSZ, Dt.JMPREL: Dt.PLTRELSZ}
+"""Tags of relocations, with those that say how long they are."""
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - WITHOUT_TABLE))
+def test_whatever_moves_the_loader_finds_the_same_relocations(name: str) -> None:
+    for edits in EDITS.values():
+        edited = edited_or_none(name, edits)
+        assert edited is None or relocations(edited) == relocations(FILES[name])
+
+
+def relocations(data: bytes) -> dict[Dt, bytes]:
+    file = ElfFile(data)
+    sizes = {entry.tag: entry.value for entry in file.dynamic}
+    return {
+        tag: file.slice(file.offset(tag) or 0, sizes[size])
+        for tag, size in SIZES.items()
+        if tag in sizes and size in sizes
+    }
+
+
+def test_version_definitions_that_patchelf_moves_are_found_at_their_new_place() -> None:
+    """patchelf forgets to say where they are (NixOS/patchelf#664)."""
+    data = FILES["verdef.so"]
+    old, new = ElfFile(data), ElfFile(elf_edit.edit(data, EDITS["add and set"]))
+    (before,), (after,) = (
+        [s.addr for s in file.sections if s.type == Sht.VERDEF] for file in (old, new)
+    )
+
+    assert before != after
+    assert (old.value(Dt.VERDEF), new.value(Dt.VERDEF)) == (before, after)
 
 
 GENTLE = settings(max_examples=150, deadline=dt.timedelta(seconds=5))

@@ -2,18 +2,22 @@
 
 Wheels are untrusted: the reader takes only what every unpacker reads in the same way, so that what
 was examined is what will be installed.
+
+It reads with bounded memory, and not through a memory map: the pages of a map count as the
+process's own, and a file that shrinks meanwhile would kill it (SIGBUS).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import mmap
+import io
+import os
 import re
 import stat
 import struct
 import zlib
-from typing import IO, TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from extlib_repair.archive.format import (
     CENTRAL,
@@ -52,7 +56,9 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _FILE_KINDS = (0, stat.S_IFREG)  # 0: not stated
 _FOLDER_KINDS = (*_FILE_KINDS, stat.S_IFDIR)
 _CHUNK = 1 << 20
+_PACKED_CHUNK = 1 << 18  # what of it is left is copied each time that a chunk has come out of it
 _FIRST_CHUNK = 1 << 9
+_WRONG_END = "its data does not end where the archive says"
 _HINT = "was it downloaded or copied completely? build it again, or fetch it anew"
 
 MOST_EXPANSION = 50
@@ -72,22 +78,22 @@ class ArchiveReader:
 
     def __init__(self, path: Path, *, most_expansion: int = MOST_EXPANSION) -> None:
         self._path = path
-        with path.open("rb") as file:  # the map outlives it
-            self._map = self._mapped(file)
+        self._file = path.open("rb")
         try:
+            self._size = os.fstat(self._file.fileno()).st_size
             with _damage(path):
                 self.entries = tuple(self._read_entries())
                 _refuse_names(self.entries)
                 self._refuse_bomb(most_expansion)
         except BaseException:
-            self._map.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._map.close()
+        self._file.close()
 
     @functools.cached_property
     def by_name(self) -> dict[str, Entry]:
@@ -97,68 +103,104 @@ class ArchiveReader:
     def packed(self, entry: Entry, chunk: int = _CHUNK) -> Iterator[bytes]:
         """Yield the bytes of a member as they are stored."""
         for start in range(0, entry.packed_size, chunk):
-            end = min(start + chunk, entry.packed_size)
-            yield self._map[entry.data_offset + start : entry.data_offset + end]
+            size = min(chunk, entry.packed_size - start)
+            yield self._at(entry.data_offset + start, size)
+
+    def stream(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a member in pieces of at most 1 MiB.
+
+        Its end, size and CRC are checked on the way, and known to be right only when the last piece
+        has been taken. Raises :class:`BadWheelError`.
+        """
+        size = crc = 0
+        for data in self._pieces(entry, _PACKED_CHUNK, _CHUNK):
+            size += len(data)
+            if size > entry.size:
+                raise self._damaged(entry, _WRONG_END)
+            crc = zlib.crc32(data, crc)
+            yield data
+        if (size, crc) != (entry.size, entry.crc):
+            raise self._damaged(entry, "its size or checksum is not what the archive states")
 
     def read(self, entry: Entry) -> bytes:
-        """Return the content of a member; its size and CRC are checked."""
-        inflater = _inflater(entry)
-        pieces = [*self._inflated(entry, inflater, entry.size + 1, _CHUNK)]
-        if not inflater.eof or inflater.unused_data:
-            raise self._damaged(entry, "its data does not end where the archive says")
-        data = b"".join(pieces)
-        if len(data) != entry.size or zlib.crc32(data) != entry.crc:
-            raise self._damaged(entry, "its size or checksum is not what the archive states")
-        return data
+        """Return the content of a member; it is checked as in :meth:`stream`."""
+        data = io.BytesIO()  # hands over its own bytes, where joining would need twice the memory
+        data.writelines(self.stream(entry))
+        return data.getvalue()
 
     def start(self, entry: Entry, size: int) -> bytes:
         """Return the first bytes of a member, without inflating the rest."""
-        return b"".join(self._inflated(entry, _inflater(entry), size, _FIRST_CHUNK))
+        start = b""
+        for data in self._pieces(entry, _FIRST_CHUNK, size):
+            start += data
+            if len(start) >= size:
+                break
+        return start[:size]
+
+    def _pieces(self, entry: Entry, chunk: int, most: int) -> Iterator[bytes]:
+        """Yield the content: read ``chunk`` bytes at a time, inflate to ``most`` at a time."""
+        if entry.method == STORED:
+            yield from self.packed(entry, chunk)
+            return
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        left = entry.packed_size
+        for packed in self.packed(entry, chunk):
+            if inflater.eof:
+                break
+            left -= len(packed)
+            data = self._inflated(entry, inflater, packed, most)
+            yield data
+            while len(data) == most:  # more may wait, in the input or in the inflater
+                data = self._inflated(entry, inflater, inflater.unconsumed_tail, most)
+                yield data
+        if left or not inflater.eof or inflater.unused_data:
+            raise self._damaged(entry, _WRONG_END)
 
     def _inflated(
-        self, entry: Entry, inflater: _Inflater, most: int, chunk: int
-    ) -> Iterator[bytes]:
-        for packed in self.packed(entry, chunk):
-            try:
-                data = inflater.decompress(packed, most)
-            except zlib.error as error:
-                raise self._damaged(entry, str(error)) from None
-            yield data
-            most -= len(data)
-            if most <= 0:
-                return
+        self, entry: Entry, inflater: zlib._Decompress, packed: bytes, most: int
+    ) -> bytes:
+        try:
+            return inflater.decompress(packed, most)
+        except zlib.error as error:
+            raise self._damaged(entry, str(error)) from None
 
     def _damaged(self, entry: Entry, why: str) -> BadWheelError:
         return BadWheelError(f"{self._path.name}: {entry.name} is damaged: {why}", hint=_HINT)
 
-    def _mapped(self, file: IO[bytes]) -> mmap.mmap:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:  # an empty file cannot be mapped
-            raise BadWheelError(
-                f"{self._path.name} is not a zip archive: it is empty", hint=_HINT
-            ) from None
+    def _at(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes at an offset of the file, fewer where it ends."""
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def _unpacked(self, record: struct.Struct, offset: int) -> tuple[Any, ...]:
+        """Return the fields of a record; raises :class:`struct.error` where the file ends in it."""
+        return record.unpack(self._at(offset, record.size))
 
     def _read_entries(self) -> list[Entry]:
         start, end, count = self._directory()
-        entries = []
+        listed = []
         at = start
         while at < end:
-            entry, at = self._central(at)
-            entries.append(entry)
-        if at != end or len(entries) != count:
+            entry, flags, at = self._central(at)
+            listed.append((entry, flags))
+        if at != end or len(listed) != count:
             raise _Damage("its directory does not hold the members that it counts")
+        entries = [self._located(entry, flags) for entry, flags in listed]
         self._refuse_layout(entries, start)
         return entries
 
     def _directory(self) -> tuple[int, int, int]:
         """Return start, end and number of entries of the central directory."""
-        data = self._map
-        at = data.rfind(END_MAGIC, max(0, len(data) - END.size - _LONGEST_COMMENT))
-        if at < 0 or at + END.size > len(data):
+        if not self._size:
+            raise BadWheelError(f"{self._path.name} is not a zip archive: it is empty", hint=_HINT)
+        tail_at = max(0, self._size - END.size - _LONGEST_COMMENT)
+        tail = self._at(tail_at, END.size + _LONGEST_COMMENT)
+        found = tail.rfind(END_MAGIC)
+        if found < 0 or found + END.size > len(tail):
             raise BadWheelError(f"{self._path.name} is not a zip archive", hint=_HINT)
-        _, disk, first_disk, here, count, size, start, comment = END.unpack_from(data, at)
-        if at + END.size + comment != len(data):
+        _, disk, first_disk, here, count, size, start, comment = END.unpack_from(tail, found)
+        at = tail_at + found
+        if at + END.size + comment != self._size:
             raise _Damage("something follows its end")
         if disk or first_disk or here != count:
             raise _Damage("it is split over several files")
@@ -174,12 +216,12 @@ class ArchiveReader:
         one: the two must agree.
         """
         locator = at - LOCATOR64.size
-        if locator < 0 or self._map[locator : locator + 4] != LOCATOR64_MAGIC:
+        if locator < 0 or self._at(locator, 4) != LOCATOR64_MAGIC:
             return (at, *small)
-        _, disk, end, disks = LOCATOR64.unpack_from(self._map, locator)
-        if end + END64.size != locator or self._map[end : end + 4] != END64_MAGIC:
+        _, disk, end, disks = self._unpacked(LOCATOR64, locator)
+        if end + END64.size != locator or self._at(end, 4) != END64_MAGIC:
             raise _Damage("its zip64 end record is not where it should be")
-        fields = END64.unpack_from(self._map, end)
+        fields = self._unpacked(END64, end)
         _, length, _, _, own_disk, first_disk, here, *large = fields
         if disk or own_disk or first_disk or disks > 1 or here != large[0]:
             raise _Damage("it is split over several files")
@@ -191,8 +233,9 @@ class ArchiveReader:
         count, size, start = large
         return end, count, size, start
 
-    def _central(self, at: int) -> tuple[Entry, int]:
-        fields = CENTRAL.unpack_from(self._map, at)
+    def _central(self, at: int) -> tuple[Entry, int, int]:
+        """Return an entry of the directory, its flags, and where the next one stands."""
+        fields = self._unpacked(CENTRAL, at)
         (magic, made_by, needs, flags, method, clock, date, crc, packed, size) = fields[:10]
         (name_size, extra_size, comment_size, disk, _, attributes, offset) = fields[10:]
         if magic != CENTRAL_MAGIC:
@@ -202,10 +245,9 @@ class ArchiveReader:
         name_at = at + CENTRAL.size
         extra_at = name_at + name_size
         end = extra_at + extra_size + comment_size
-        name = _name(self._map[name_at:extra_at], flags)
-        size, packed, offset = _extra(
-            self._map[extra_at : extra_at + extra_size], (size, packed, offset), name
-        )
+        name = _name(self._at(name_at, name_size), flags)
+        extra = self._at(extra_at, extra_size)
+        size, packed, offset = _extra(extra, (size, packed, offset), name)
         if needs & 0xFF > _NEWEST:
             raise _Damage(f"{name} needs an unpacker that does not exist yet")
         if flags & (_ENCRYPTED | _PATCH):
@@ -225,25 +267,26 @@ class ArchiveReader:
             made_by=made_by >> 8,
             offset=offset,
         )
-        return self._located(entry, flags), end
+        return entry, flags, end
 
     def _located(self, entry: Entry, flags: int) -> Entry:
         """Compare the local header with the directory's, and find the data."""
-        if entry.offset > len(self._map):
+        if entry.offset > self._size:
             raise _Damage(f"{entry.name} should stand behind its end")
-        fields = LOCAL.unpack_from(self._map, entry.offset)
+        fields = self._unpacked(LOCAL, entry.offset)
         magic, _, local_flags, method, _, _, crc, packed, size, name_size, extra_size = fields
         name_at = entry.offset + LOCAL.size
         extra_at = name_at + name_size
         data_at = extra_at + extra_size
         if magic != LOCAL_MAGIC:
             raise _Damage(f"{entry.name} has no header of its own")
-        name = _name(self._map[name_at:extra_at], local_flags)
+        name = _name(self._at(name_at, name_size), local_flags)
         if name != entry.name or method != entry.method:
             raise _Damage(f"{entry.name} has another name or method in its own header")
         if (local_flags ^ flags) & (_ENCRYPTED | _PATCH | _DESCRIPTOR):
             raise _Damage(f"{entry.name} has other flags in its own header")
-        size, packed, _ = _extra(self._map[extra_at:data_at], (size, packed, 0), name)
+        extra = self._at(extra_at, extra_size)
+        size, packed, _ = _extra(extra, (size, packed, 0), name)
         found, wanted = (crc, packed, size), (entry.crc, entry.packed_size, entry.size)
         later = bool(local_flags & _DESCRIPTOR)
         if any(f != w and not (later and f == 0) for f, w in zip(found, wanted, strict=True)):
@@ -260,7 +303,7 @@ class ArchiveReader:
             end = entry.data_offset + entry.packed_size
             if end > following:
                 raise _Damage(f"{entry.name} overlaps with what follows it")
-            between = self._map[end : min(following, end + _LONGEST_DESCRIPTOR + 1)]
+            between = self._at(end, min(following - end, _LONGEST_DESCRIPTOR + 1))
             if between not in self._descriptors(entry):
                 raise _Damage(f"what stands behind {entry.name} is not what should follow it")
 
@@ -269,7 +312,7 @@ class ArchiveReader:
 
         With or without a signature, with short or long sizes.
         """
-        _, _, flags, *_ = LOCAL.unpack_from(self._map, entry.offset)
+        _, _, flags, *_ = self._unpacked(LOCAL, entry.offset)
         if not flags & _DESCRIPTOR:
             return (b"",)
         long = struct.pack("<IQQ", entry.crc, entry.packed_size, entry.size)
@@ -278,45 +321,12 @@ class ArchiveReader:
 
     def _refuse_bomb(self, most_expansion: int) -> None:
         unpacked = sum(entry.size for entry in self.entries)
-        if unpacked > SMALL and unpacked > most_expansion * len(self._map):
+        if unpacked > SMALL and unpacked > most_expansion * self._size:
             raise BadWheelError(
-                f"{self._path.name} unpacks to {unpacked / len(self._map):.0f} times its size "
+                f"{self._path.name} unpacks to {unpacked / self._size:.0f} times its size "
                 f"({unpacked >> 20} MiB)",
                 hint=f"if it is meant to, raise the limit: --most-expansion (now {most_expansion})",
             )
-
-
-class _Inflater(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-class _Stored:
-    """Inflates what is not compressed."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self.unused_data = b""
-
-    @property
-    def eof(self) -> bool:
-        return self._left == 0
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        data = data[:max_length]
-        self._left -= len(data)
-        return data
-
-
-def _inflater(entry: Entry) -> _Inflater:
-    if entry.method == STORED:
-        return _Stored(entry.size)
-    return zlib.decompressobj(-zlib.MAX_WBITS)
 
 
 class _Damage(Exception):  # noqa: N818 - never leaves this module

@@ -30,8 +30,12 @@ from extlib_repair.archive.format import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from extlib_repair.archive.format import Entry
     from extlib_repair.archive.reader import ArchiveReader
+
+_CHUNK = 1 << 20
 
 
 class ArchiveWriter:
@@ -49,16 +53,14 @@ class ArchiveWriter:
 
     def write(self, entry: Entry, data: bytes, *, level: int = -1) -> None:
         """Write a member with this content; name, time and attributes are the entry's."""
-        packed = data
-        if entry.method == DEFLATED:
-            deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-            packed = deflater.compress(data) + deflater.flush()
+        packed = [data] if entry.method != DEFLATED else [*_deflated(data, level)]
+        packed_size = sum(map(len, packed))
         self._begin(
             dataclasses.replace(
-                entry, crc=zlib.crc32(data), size=len(data), packed_size=len(packed)
+                entry, crc=zlib.crc32(data), size=len(data), packed_size=packed_size
             )
         )
-        self._out.write(packed)
+        self._out.writelines(packed)
 
     def close(self) -> None:
         """Write the directory; the file itself stays open."""
@@ -79,6 +81,15 @@ class ArchiveWriter:
         entry = dataclasses.replace(entry, offset=self._out.tell())
         self._written.append(entry)
         self._out.write(_local_header(entry))
+
+
+def _deflated(data: bytes, level: int) -> Iterator[bytes]:
+    """Yield compressed pieces: one whole would be there twice while zlib puts it together."""
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    view = memoryview(data)
+    for start in range(0, len(data), _CHUNK):
+        yield deflater.compress(view[start : start + _CHUNK])
+    yield deflater.flush()
 
 
 def _local_header(entry: Entry) -> bytes:

@@ -40,6 +40,19 @@ if TYPE_CHECKING:
 _TAGS = {RunPathKind.RPATH: Dt.RPATH, RunPathKind.RUNPATH: Dt.RUNPATH}
 _RUN_PATH_TAGS = frozenset({Dt.RPATH, Dt.RUNPATH})
 
+_TABLES = {
+    Dt.RELR: Sht.RELR,
+    Dt.VERDEF: Sht.VERDEF,
+    Dt.HASH: Sht.HASH,
+    Dt.GNU_HASH: Sht.GNU_HASH,
+    Dt.VERSYM: Sht.VERSYM,
+}
+"""Tables of which a file has one at most, with the type of their section."""
+
+_RELOCATIONS = {Dt.RELA: Dt.RELASZ, Dt.REL: Dt.RELSZ, Dt.JMPREL: Dt.PLTRELSZ}
+_IMMOVABLE = frozenset({Sht.PROGBITS, Sht.INIT_ARRAY, Sht.FINI_ARRAY, Sht.PREINIT_ARRAY})
+"""Sections with code and data, which code finds relative to itself."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
@@ -118,7 +131,7 @@ def _grown(file: ElfFile, wanted: _Wanted) -> bytes:
     """Return the file as patchelf makes it, with an empty run path to begin with.
 
     patchelf overwrites the old run path without asking who else reads these bytes, and changes
-    only one of two run paths.
+    only one of two run paths. What it makes is mended, and must still be whole.
     """
     empty = wanted.run_path and dataclasses.replace(wanted.run_path, entries=("",))
     emptied = _edited_here(file, dataclasses.replace(wanted, added=(), run_path=empty))
@@ -128,10 +141,60 @@ def _grown(file: ElfFile, wanted: _Wanted) -> bytes:
         sets_run_path=bool(wanted.replaced),
         added=wanted.added,
     )
+    edited = _mended(file, edited)
     result = ElfFile(edited)
-    if result.slots == len(result.dynamic) or (file.is_loadable and not result.is_loadable):
+    loads = result.is_loadable or not file.is_loadable
+    if result.slots == len(result.dynamic) or not loads or not _is_whole(file, result):
         raise CannotEditError("patchelf would make an ELF file that does not load", hint=ADVICE)
     return edited
+
+
+def _mended(old: ElfFile, data: bytes) -> bytes:
+    """Return the grown file with every table where the dynamic table says it is.
+
+    patchelf moves what is in the way of its program headers, and does not update the entries for
+    packed relocations and version definitions (NixOS/patchelf#664): the loader would read what
+    stands at their old place now.
+    """
+    new = ElfFile(data)
+    out = bytearray(data)
+    packer = struct.Struct(new.order + new.shape.dynamic)
+    moves = {}
+    for tag, kind in _TABLES.items():
+        before, after = ([s.addr for s in f.sections if s.type == kind] for f in (old, new))
+        if len(after) == 1 and before == [new.value(tag)]:
+            moves[int(tag)] = after[0]
+    for index, entry in enumerate(new.dynamic):
+        at = new.dynamic_offset + index * packer.size
+        packer.pack_into(out, at, entry.tag, moves.get(entry.tag, entry.value))
+    return bytes(out)
+
+
+def _is_whole(old: ElfFile, new: ElfFile) -> bool:
+    """Whether what the loader and the code read stands there, and says what it said before.
+
+    patchelf 0.17 moves even the code of very small libraries out of the way, and says nothing.
+    """
+    return all(
+        old.slice(old_place, size) == new.slice(new_place, size)
+        for old_place, new_place, size in _pieces(old, new)
+    )
+
+
+def _pieces(old: ElfFile, new: ElfFile) -> Iterator[tuple[int, int, int]]:
+    """Yield where a piece stands in the old file, where in the new one, and its size."""
+    interpreter = {s.vaddr for s in old.segments if s.type == Pt.INTERP}
+    for tag, size_tag in _RELOCATIONS.items():
+        place, size = old.offset(tag) if old.value(size_tag) else None, old.value(size_tag)
+        if place is not None and size:
+            yield place, new.offset_of(new.value(tag) or 0), size
+    for section in old.sections:
+        for tag, kind in _TABLES.items():
+            if section.type == kind and section.addr == old.value(tag):
+                yield section.offset, new.offset_of(new.value(tag) or 0), section.size
+        # The interpreter's name is data that code does not read.
+        if section.type in _IMMOVABLE and section.addr not in {0, *interpreter} and section.size:
+            yield section.offset, new.offset_of(section.addr), section.size
 
 
 def _edited_here(file: ElfFile, wanted: _Wanted) -> bytes | None:

@@ -56,9 +56,18 @@ class Pt(IntEnum):
 class Sht(IntEnum):
     """Values of ``sh_type``."""
 
+    PROGBITS = 1
     STRTAB = 3
+    HASH = 5
     NOBITS = 8
     DYNSYM = 11
+    INIT_ARRAY = 14
+    FINI_ARRAY = 15
+    PREINIT_ARRAY = 16
+    RELR = 19
+    GNU_HASH = 0x6FFFFFF6
+    VERDEF = 0x6FFFFFFD
+    VERSYM = 0x6FFFFFFF
 
 
 class Dt(IntEnum):
@@ -80,6 +89,7 @@ class Dt(IntEnum):
     PLTREL = 20
     JMPREL = 23
     RUNPATH = 29
+    RELR = 36
     GNU_HASH = 0x6FFFFEF5
     CONFIG = 0x6FFFFEFA
     DEPAUDIT = 0x6FFFFEFB

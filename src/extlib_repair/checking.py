@@ -1,0 +1,85 @@
+"""Does a repaired wheel keep its promises? The plan of a repair, over the repaired wheel. Pure.
+
+A wheel that was repaired well needs no more edits, and its loader finds everything. So the check
+plans once more, and turns what would have to be edited into findings; the binaries are left to the
+model of the loader, which sees what really happens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extlib_repair import planning
+from extlib_repair.loading import Loading
+from extlib_repair.model import Finding, Libc, SetPlatforms, SetRequirements, Severity
+from extlib_repair.platform_tag import c_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from extlib_repair.model import Chosen, Plan, Shipped, WheelFacts
+
+
+def loading(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> Loading:
+    """Return where the loader finds what the binaries of a wheel need."""
+    own = c_libraries(facts.name.platforms, facts.image_map.values())
+    libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
+    return Loading(facts, [c.provider for c in chosen], shipped.system_libraries, libc)
+
+
+def findings(
+    facts: WheelFacts,
+    chosen: Sequence[Chosen],
+    shipped: Shipped,
+    record_problems: Iterable[str],
+) -> tuple[Finding, ...]:
+    """Return everything that is wrong with a repaired wheel, the worst last."""
+    plan = planning.plan(facts, chosen, planning.Options(), shipped)
+    found = [f for f in plan.findings if f.severity is not Severity.NOTE]
+    found += _of_loading(loading(facts, chosen, shipped), shipped)
+    found += _of_edits(facts, plan)
+    found += _of_record(record_problems)
+    return tuple(sorted(found, key=planning.importance))
+
+
+def _of_loading(found: Loading, shipped: Shipped) -> Iterator[Finding]:
+    for member, name in found.missing():
+        project = shipped.suppliers.get(name)
+        yield Finding(
+            code="not-found",
+            severity=Severity.ERROR,
+            member=member,
+            message=f"needs {name}, which the loader finds neither in the wheel, nor where a "
+            "provider installs it, nor in the system",
+            hint=f"repair it with --provided-by {project or 'NAME, the wheel that supplies it'}",
+        )
+
+
+def _of_edits(facts: WheelFacts, plan: Plan) -> Iterator[Finding]:
+    for edit in plan.edits:
+        if isinstance(edit, SetRequirements):
+            missing = [line for line in edit.requirements if line not in facts.requirements]
+            yield Finding(
+                code="requirement-missing",
+                severity=Severity.ERROR,
+                message=f"does not require {', '.join(missing)}",
+                hint="a line under an extra or a marker does not always hold",
+            )
+        elif isinstance(edit, SetPlatforms):
+            yield Finding(
+                code="tag-too-permissive",
+                severity=Severity.ERROR,
+                message=f"promises {'.'.join(facts.name.platforms)}; with its providers it can "
+                f"promise {'.'.join(edit.platforms)}",
+                hint="repair it again: the tag is raised to the provider's",
+            )
+
+
+def _of_record(problems: Iterable[str]) -> Iterator[Finding]:
+    for problem in problems:
+        yield Finding(
+            code="record",
+            severity=Severity.ERROR,
+            message=problem,
+            hint="something changed the wheel after it was repaired",
+        )

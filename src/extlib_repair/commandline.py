@@ -1,0 +1,173 @@
+"""argv, sorted: the verb, the wheels, our options, and what is the engine's.
+
+Our options are recognised by their full names anywhere in the line. What is not ours goes to the
+engine as it stands, so that ``auditwheel repair`` can be replaced by ``extlib-repair repair``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extlib_repair.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HELP = """\
+usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
+       extlib-repair show [OPTIONS] WHEEL...
+       extlib-repair check [OPTIONS] WHEEL...
+       extlib-repair demo
+
+Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
+place where the other wheel installs them, and depend on that wheel. Whatever nobody provides is
+copied in by auditwheel, whose options are accepted as they are.
+
+repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
+where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
+promises, without running anything.
+
+  --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
+                             'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
+                             (repeatable)
+  --provider-wheel FILE      take the provider from this wheel file (repeatable)
+  --provider-python PYTHON   take it from what is installed for this interpreter; otherwise: each
+                             "python" on PATH, then the one that runs extlib-repair
+  --policy FILE              what a provider supplies (TOML; repeatable)
+  --built-against [NAME==]VERSION
+                             the provider release that the wheel was built against
+  --require-provided         fail when a named provider supplies nothing that the wheel needs
+  --runpath                  write DT_RUNPATH instead of DT_RPATH
+  --sanitize-rpaths          remove run path entries that leave site-packages from every binary
+  --add-needed               name the provider's library in binaries that use its symbols without
+                             naming it (built for preloading)
+  --dry-run                  print the plan and write nothing
+  --keep-going               go on with the next wheel after a failure
+  --most-expansion N         accept archives that unpack to N times their size (default 50)
+  -w, --wheel-dir DIR        where the repaired wheel goes (default wheelhouse)
+  --config FILE              read [tool.extlib-repair] of this file instead of ./pyproject.toml; it
+                             has the same keys as the options above
+  --json                     show, check, --dry-run: results as JSON
+  -v, --verbose              show what the engine says
+  --debug                    show a traceback when something goes wrong
+  -V, --version              print the version
+  -h, --help                 print this
+
+exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or binary, 4 the
+provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
+"""
+
+VERBS = ("repair", "show", "check", "demo")
+
+VALUED = frozenset(
+    {
+        "--provided-by",
+        "--provider-wheel",
+        "--provider-python",
+        "--policy",
+        "--built-against",
+        "--most-expansion",
+        "--wheel-dir",
+        "--config",
+    }
+)
+FLAGS = frozenset(
+    {
+        "--require-provided",
+        "--runpath",
+        "--sanitize-rpaths",
+        "--add-needed",
+        "--dry-run",
+        "--keep-going",
+        "--json",
+        "--verbose",
+        "--debug",
+        "--version",
+        "--help",
+    }
+)
+_SHORT = {"-w": "--wheel-dir", "-v": "--verbose", "-V": "--version", "-h": "--help"}
+_SHORTEST_WHEEL_DIR = "--w"
+
+
+@dataclasses.dataclass(slots=True)
+class Line:
+    """A command line, sorted."""
+
+    verb: str = "repair"
+    wheels: list[Path] = dataclasses.field(default_factory=list)
+    values: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    flags: set[str] = dataclasses.field(default_factory=set)
+    engine: list[str] = dataclasses.field(default_factory=list)
+
+    def all(self, option: str) -> list[str]:
+        """Return the values of an option that can be repeated."""
+        return self.values.get(option, [])
+
+    def last(self, option: str, default: str) -> str:
+        """Return the last value of an option."""
+        return self.values.get(option, [default])[-1]
+
+    def add(self, values: Mapping[str, Sequence[str]], flags: frozenset[str]) -> None:
+        """Add what is stated elsewhere, where this line says nothing."""
+        for option, stated in values.items():
+            self.values.setdefault(option, list(stated))
+        self.flags |= flags
+
+
+def sort(arguments: Sequence[str]) -> Line:
+    """Tell our options, the wheels, and the engine's options apart; raises UsageError."""
+    line = Line()
+    rest = iter(arguments)
+    verb_seen, ours = False, True
+    for word in rest:
+        option, equals, value = word.partition("=")
+        option = _full_name(option)
+        if word == "--" and ours:
+            ours = False
+        elif ours and option in VALUED:
+            line.values.setdefault(option, []).append(_value(option, equals, value, rest))
+        elif ours and option in FLAGS and not equals:
+            line.flags.add(option)
+        elif ours and word.startswith("-w") and not word.startswith("--"):
+            line.values.setdefault("--wheel-dir", []).append(word[2:])
+        elif word.endswith(".whl") and not word.startswith("-"):
+            line.wheels.append(Path(word))
+        elif word in VERBS and not verb_seen and not line.engine and not line.wheels:
+            line.verb, verb_seen = word, True
+        else:
+            line.engine.append(word)
+    return line
+
+
+def refuse_nothing_to_do(line: Line) -> None:
+    """Refuse a line without a wheel, and words that ``show`` and ``check`` do not know."""
+    stray = next((word for word in line.engine if not word.startswith("-")), "")
+    if stray and not line.wheels:
+        raise UsageError(
+            f"{stray!r} is neither a wheel (*.whl) nor one of {', '.join(VERBS)}",
+            hint="extlib-repair --help",
+        )
+    if not line.wheels:
+        raise UsageError("no wheel is given", hint="extlib-repair --help")
+    if line.verb != "repair" and line.engine:
+        raise UsageError(
+            f"{line.verb} does not know {line.engine[0]!r}", hint="extlib-repair --help"
+        )
+
+
+def _full_name(option: str) -> str:
+    """Return our name of an option; the engines' abbreviations of ``--wheel-dir`` are one."""
+    if option.startswith(_SHORTEST_WHEEL_DIR) and "--wheel-dir".startswith(option):
+        return "--wheel-dir"
+    return _SHORT.get(option, option)
+
+
+def _value(option: str, equals: str, value: str, rest: Iterator[str]) -> str:
+    if not equals:
+        value = next(rest, "")
+    if not value:
+        raise UsageError(f"{option} needs a value", hint="extlib-repair --help")
+    return value

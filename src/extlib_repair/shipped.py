@@ -1,0 +1,31 @@
+"""Reads the names that are shipped as data: of the C libraries, the systems, the providers."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+from extlib_repair import policy
+from extlib_repair.model import Shipped, System, frozen_mapping
+
+
+@functools.cache
+def names() -> Shipped:
+    """Return everything that is shipped."""
+    return Shipped(
+        c_names=_lines("c-library-names.txt"),
+        system_libraries=_lines("system-libraries.txt"),
+        suppliers=frozen_mapping(
+            (library.name, rules.project)
+            for rules in policy.all_built_in()
+            for library in rules.libraries
+            if library.system is System.LINUX
+        ),
+    )
+
+
+def _lines(name: str) -> frozenset[str]:
+    """Return the lines of a data file that are neither empty nor comments."""
+    file = resources.files("extlib_repair") / "data" / name
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
