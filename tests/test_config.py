@@ -44,7 +44,8 @@ def requested(folder: Path, text: str, *arguments: str) -> Request:
 def test_every_option_that_is_for_more_than_one_run_is_a_key() -> None:
     options = commandline.VALUED | commandline.FLAGS
 
-    assert {f"--{key}" for key in config.KEYS} - {"--acknowledge"} == options - NOT_KEYS
+    others = {"--acknowledge", "--auditwheel-options"}
+    assert {f"--{key}" for key in config.KEYS} - others == options - NOT_KEYS
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -294,3 +295,14 @@ def test_what_was_read_is_said_on_standard_error(
         "",
         f"configuration: {tmp_path}/some.toml: [tool.extlib-repair]\n",
     )
+
+
+def test_options_of_an_engine_are_words_of_its_command_line(tmp_path: Path) -> None:
+    text = 'auditwheel-options = ["--exclude", "libcuda.so.1", "--only-plat"]'
+
+    request = requested(tmp_path, text, "--plat", "manylinux_2_28_x86_64", "x-1-py3-none-any.whl")
+
+    assert request.configured_options == {
+        "auditwheel": ("--exclude", "libcuda.so.1", "--only-plat")
+    }
+    assert request.engine_options == ("--plat", "manylinux_2_28_x86_64")

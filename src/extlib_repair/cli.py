@@ -108,6 +108,7 @@ def _request(line: Line) -> Request:
         providers=dependency.with_built_against(named, line.all("--built-against")),
         wheel_dir=Path(line.last("--wheel-dir", "wheelhouse")),
         engine_options=tuple(line.engine),
+        configured_options=configuration.engine_options,
         sources=provider.Sources(
             wheels=tuple(map(Path, line.all("--provider-wheel"))),
             python=line.last("--provider-python", "") or None,

@@ -29,7 +29,10 @@ PATHS = ("provider-wheel", "policy")
 STRINGS = ("provider-python", "wheel-dir")
 NUMBERS = ("most-expansion",)
 SWITCHES = ("require-provided", "runpath", "sanitize-rpaths", "add-needed", "keep-going")
-KEYS = (*LISTS, *STRINGS, *NUMBERS, *SWITCHES, ACKNOWLEDGE)
+ENGINES = {"auditwheel-options": "auditwheel"}
+"""Options for an engine, as its command line has them: key -> engine."""
+
+KEYS = (*LISTS, *STRINGS, *NUMBERS, *SWITCHES, *ENGINES, ACKNOWLEDGE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,9 @@ class Configuration:
 
     switches: frozenset[str] = frozenset()
     """Options without a value, with their dashes."""
+
+    engine_options: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Name of an engine -> words of its command line."""
 
     acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Code of a finding -> the reason why it is accepted."""
@@ -87,6 +93,7 @@ def _configuration(table: Mapping[str, Any], path: Path, codes: Collection[str])
     where = f"{path}: [tool.{TABLE}]"
     values: dict[str, tuple[str, ...]] = {}
     switches: set[str] = set()
+    engine_options: dict[str, tuple[str, ...]] = {}
     for key, value in table.items():
         if key not in KEYS:
             raise _unknown(f"{where}: unknown key {key!r}", key, KEYS)
@@ -95,6 +102,8 @@ def _configuration(table: Mapping[str, Any], path: Path, codes: Collection[str])
                 switches.add(f"--{key}")
         elif key in LISTS:
             values[f"--{key}"] = _texts(value, key, where, path.parent)
+        elif key in ENGINES:
+            engine_options[ENGINES[key]] = _texts(value, key, where, path.parent)
         elif key in STRINGS:
             values[f"--{key}"] = (_checked(value, str, f"{where}: {key} must be a string"),)
         elif key in NUMBERS:
@@ -103,6 +112,7 @@ def _configuration(table: Mapping[str, Any], path: Path, codes: Collection[str])
         said=f"configuration: {where}",
         values=frozen_mapping(values.items()),
         switches=frozenset(switches),
+        engine_options=frozen_mapping(engine_options.items()),
         acknowledged=_acknowledged(table.get(ACKNOWLEDGE, {}), where, codes),
     )
 

@@ -54,6 +54,9 @@ class Request:
     providers: tuple[ProviderRequest, ...] = ()
     wheel_dir: Path = Path("wheelhouse")
     engine_options: tuple[str, ...] = ()
+    configured_options: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Name of an engine -> options that come before ``engine_options``, for that engine only."""
+
     sources: provider.Sources = dataclasses.field(default_factory=provider.Sources)
     style: reaching.Style = dataclasses.field(default_factory=reaching.Style)
     add_needed: bool = False
@@ -79,7 +82,8 @@ def repair(
     engine = engines.engine_for(
         tags.system_of(facts.name.platforms), has_binaries=bool(facts.binaries)
     )
-    arguments = engine.parse(request.engine_options)
+    configured = request.configured_options.get(engine.NAME, ())
+    arguments = engine.parse((*configured, *request.engine_options))
     chosen = choosing.for_repair(facts, request.providers, request.sources)
     providers = [c.provider for c in chosen]
     judge.hear(planning.private_library_findings(facts, providers))

@@ -245,3 +245,21 @@ def test_an_acknowledged_finding_is_a_warning_with_the_reason(
     assert done.code == 0
     assert "warning: pkg/_mod.so: imports 1 symbol" in done.err
     assert "hint: acknowledged: it is never called" in done.err
+
+
+def test_options_for_the_engine_can_be_configured(tmp_path: Path, workshop: Workshop) -> None:
+    config = tmp_path / "pyproject.toml"
+    config.write_text(
+        "[tool.extlib-repair]\n"
+        'auditwheel-options = ["--exclude", "libscipy_openblas64_.so", "--exclude=libpriv*"]\n'
+    )
+    module = workshop.module("_mod", "PRIVATE", link=("openblas", "private"))
+    wheel = make_wheel(tmp_path, {"pkg/_mod.so": module}, tag=EXTENSION)
+
+    done = repair(
+        wheel, "--config", config, "--plat", "manylinux_2_28_x86_64", "-w", tmp_path / "out"
+    )
+
+    assert done.code == 0, done.err
+    (output,) = (tmp_path / "out").iterdir()
+    assert not [m for m in read_wheel(output) if m.startswith("demo.libs/")]
