@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "binary.grow": {"process"},
     "binary.second_reader": set(),
     "checking": {"loading", "planning", "platform_tag"},
-    "choosing": {"examined", "policy", "provider", "tags"},
+    "choosing": {"examined", "fetching", "platform_tag", "policy", "provider", "tags"},
     "cli": {
         "archive",
         "commandline",
@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines.none": {"engines"},
     "errors": set(),
     "examined": set(),
+    "fetching": {"process", "tags"},
     "layout": set(),
     "linkage": {"layout"},
     "loader": set(),

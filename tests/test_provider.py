@@ -431,7 +431,7 @@ def test_what_is_nowhere_is_an_error_that_says_where_it_was_looked_for(
     )
     assert caught.value.hint == (
         "pip install my-foo into that Python, or give --provider-wheel FILE or "
-        "--provider-python PYTHON"
+        "--provider-python PYTHON, or --fetch"
     )
 
 

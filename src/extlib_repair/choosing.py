@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from extlib_repair import examined, policy, provider, tags
-from extlib_repair.errors import ProviderMismatchError, UsageError
-from extlib_repair.model import Chosen, Project, ProviderRequest, System
+from extlib_repair import examined, fetching, policy, provider, tags
+from extlib_repair.errors import ProviderMismatchError, ProviderNotFoundError, UsageError
+from extlib_repair.model import Chosen, Libc, Project, ProviderRequest, System
+from extlib_repair.platform_tag import c_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,11 +50,32 @@ def _found(
     if system is System.ANY:
         return ()
     chosen = tuple(
-        Chosen(provider=provider.find(request.project, sources, system, arch), request=request)
+        Chosen(provider=_one(facts, request, sources, system, arch), request=request)
         for request in requests
     )
     _refuse_rivals([choice.provider for choice in chosen])
     return chosen
+
+
+def _one(
+    facts: WheelFacts,
+    request: ProviderRequest,
+    sources: provider.Sources,
+    system: System,
+    arch: str,
+) -> Provider:
+    """Find one provider; the index is asked last, and only if it may be."""
+    try:
+        return provider.find(request.project, sources, system, arch)
+    except (ProviderNotFoundError, ProviderMismatchError):
+        if not sources.fetch:
+            raise
+    own = c_libraries(facts.name.platforms, facts.image_map.values())
+    libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
+    with tempfile.TemporaryDirectory(prefix="extlib-repair-") as folder:
+        wheel = fetching.fetch(request, facts.name, libc, Path(folder))
+        fetched = dataclasses.replace(sources, wheels=(wheel,))
+        return provider.find(request.project, fetched, system, arch)
 
 
 def for_check(

@@ -113,6 +113,7 @@ def _request(line: Line) -> Request:
             wheels=tuple(map(Path, line.all("--provider-wheel"))),
             python=line.last("--provider-python", "") or None,
             policies=tuple(map(Path, line.all("--policy"))),
+            fetch="--fetch" in line.flags,
         ),
         style=reaching.Style(
             kind=RunPathKind.RUNPATH if "--runpath" in line.flags else RunPathKind.RPATH,

@@ -35,6 +35,7 @@ promises, without running anything.
   --provider-wheel FILE      take the provider from this wheel file (repeatable)
   --provider-python PYTHON   take it from what is installed for this interpreter; otherwise: each
                              "python" on PATH, then the one that runs extlib-repair
+  --fetch                    download the provider's wheel with pip when it is nowhere else
   --policy FILE              what a provider supplies (TOML; repeatable)
   --built-against [NAME==]VERSION
                              the provider release that the wheel was built against
@@ -80,6 +81,7 @@ FLAGS = frozenset(
         "--sanitize-rpaths",
         "--add-needed",
         "--dry-run",
+        "--fetch",
         "--keep-going",
         "--json",
         "--verbose",

@@ -68,6 +68,8 @@ class Sources:
     wheels: tuple[Path, ...] = ()
     python: str | None = None
     policies: tuple[Path, ...] = ()
+    fetch: bool = False
+    """Ask the package index for what is nowhere else."""
 
 
 class _Files(Protocol):
@@ -179,7 +181,7 @@ def _not_found(project: Project, tried: list[str]) -> ProviderNotFoundError:
     return ProviderNotFoundError(
         f"the provider {project} is not installed{about}; looked in {'; '.join(tried)}",
         hint=f"pip install {project} into that Python, or give --provider-wheel FILE or "
-        "--provider-python PYTHON",
+        "--provider-python PYTHON, or --fetch",
     )
 
 

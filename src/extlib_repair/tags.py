@@ -16,6 +16,9 @@ _ALIASES = {
     "manylinux2010": (2, 12),
     "manylinux2014": (2, 17),
 }
+LEGACY = tuple(_ALIASES)
+"""The names before PEP 600."""
+
 _LINUX = re.compile(r"(?P<family>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>.+)")
 _OTHER = (
     (re.compile(r"linux_(?P<arch>.+)"), System.LINUX),
