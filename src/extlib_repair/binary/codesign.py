@@ -257,10 +257,13 @@ def renew(old: MachO, out: bytearray, touched: int) -> bool:
     return True
 
 
-def identifier_of(file: MachO) -> bytes:
-    """Return the identifier that a signature has, or one like those that codesign makes up."""
-    for table in directories(file):
-        return table.identifier
+def _identifier(file: MachO) -> bytes:
+    """Return the identifier that the signature of a slice has."""
+    return next((table.identifier for table in directories(file)), b"") or _made_up(file)
+
+
+def _made_up(file: MachO) -> bytes:
+    """Return an identifier like those that codesign makes up."""
     uuid = file.first(Lc.UUID)
     name = PurePosixPath(file.name).name.partition(".")[0] or "unnamed"
     return f"{name}-55554944{uuid.raw[8:24].hex() if uuid else ''}".encode(errors="replace")
@@ -279,8 +282,8 @@ def signed(file: MachO) -> bytes:
             "the Mach-O file has bytes behind __LINKEDIT, where its signature must stand",
             hint="strip it, or let Apple's codesign sign it before the repair",
         )
-    identifier = identifier_of(file)
     start, _ = file.numbers(command, "II")
+    identifier = _identifier(file) if start else _made_up(file)
     if not start:
         start = len(file.data) + -len(file.data) % ALIGNMENT
     out = bytearray(file.data[:start].ljust(start, b"\0"))
