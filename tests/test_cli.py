@@ -93,7 +93,7 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
     elf = make_wheel(folder, {"pkg/_m.so": b"\x7fELF\x02\x01\x01"}, name="broken")
     other = make_wheel(folder, {"prov/lib/libx.so": b""}, name="other", tag="py3-none-win_amd64")
     linux = make_wheel(folder, {"pkg/data": b""}, name="linux")
-    mac = make_wheel(folder, {"pkg/x.py": b""}, name="mac", tag="cp311-cp311-macosx_11_0_arm64")
+    windows = make_wheel(folder, {"pkg/x.py": b""}, name="w", tag="cp311-cp311-win_amd64")
     policy = folder / "policy.toml"
     policy.write_text('schema = 1\nproject = "x"\nlibrary = []\n')
     bare = folder / "bare-1.0-py3-none-any.whl"
@@ -118,7 +118,7 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "not a zip": [str(text)],
         "no dist-info": [str(bare)],
         "truncated ELF": [str(elf)],
-        "macOS": [str(mac)],
+        "Windows": [str(windows)],
         "bad specifier": [str(good), "--provided-by", "scipy-openblas64=>1"],
         "extras": [str(good), "--provided-by", "scipy-openblas64[x]"],
         "named twice": [str(linux), "--provided-by", "a", "--provided-by", "A>1"],

@@ -88,7 +88,7 @@ def repair(
             log(error.log)
             raise
         log(result.log)
-        _refuse(_unmatched(facts, result, arguments.excluded), tell)
+        _refuse((*_unmatched(facts, result, arguments.excluded), *result.findings), tell)
         with WheelFile(result.wheel, most_expansion=request.most_expansion) as file:
             facts = file.facts()
             plan = _plan(facts, arguments, chosen, request)
