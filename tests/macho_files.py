@@ -200,3 +200,77 @@ def patched(data: bytes, at: int, layout: str, *values: int) -> bytes:
 def command_at(part: bytes, number: int) -> int:
     """Return where the first load command of a kind stands."""
     return next(at for cmd, at in load_commands(part) if cmd == number)
+
+
+LINKEDIT_AT = 4096
+CPU = {
+    "i386": (7, 3),
+    "x86_64": (0x01000007, 3),
+    "x86_64h": (0x01000007, 8),
+    "arm64": (0x0100000C, 0),
+    "arm64e": (0x0100000C, 0x80000002),
+    "ppc": (18, 0),
+    "cpu-77": (77, 0),
+}
+
+
+def assembled(
+    *extra: tuple[int, bytes],
+    linkedit: bytes = b"",
+    arch: str = "x86_64",
+    order: str = "<",
+    wide: bool = True,
+    filetype: int = 6,
+    flags: int = 0x85,
+    content: int = 2048,
+) -> bytes:
+    """Return a small Mach-O file: two segments, a section, and the load commands given.
+
+    A command is its number and what follows its size; the contents of __LINKEDIT stand at 4096.
+    """
+    align = 8 if wide else 4
+    word = order + ("QQQQiiII" if wide else "IIIIiiII")
+    section = struct.pack(order + ("32sQQI" if wide else "32sIII"), b"__text", content, 0, content)
+    section = section.ljust(80 if wide else 68, b"\0")
+    number = 0x19 if wide else 1
+    text = struct.pack(word, 0, LINKEDIT_AT, 0, LINKEDIT_AT, 5, 5, 1, 0)
+    rest = struct.pack(word, LINKEDIT_AT, 1 << 26, LINKEDIT_AT, len(linkedit), 1, 1, 0, 0)
+    commands = [
+        (number, b"__TEXT".ljust(16, b"\0") + text + section),
+        (number, b"__LINKEDIT".ljust(16, b"\0") + rest),
+        *extra,
+    ]
+    table = b""
+    for cmd, payload in commands:
+        size = 8 + len(payload) + -len(payload) % align
+        table += (struct.pack(order + "II", cmd, size) + payload).ljust(size, b"\0")
+    magic = 0xFEEDFACF if wide else 0xFEEDFACE
+    header = struct.pack(
+        order + "7I", magic, *CPU[arch], filetype, len(commands), len(table), flags
+    )
+    start = header + bytes(4 if wide else 0) + table
+    return start.ljust(LINKEDIT_AT, b"\0") + linkedit
+
+
+def dylib(name: str, cmd: int = 0xC, order: str = "<") -> tuple[int, bytes]:
+    """Return a command that names a library."""
+    return cmd, struct.pack(order + "IIII", 24, 2, 0, 0) + name.encode() + b"\0"
+
+
+def rpath(entry: str, order: str = "<") -> tuple[int, bytes]:
+    return 0x8000001C, struct.pack(order + "I", 12) + entry.encode() + b"\0"
+
+
+def fat(
+    *parts: bytes, wide: bool = False, align: int = 12, archs: list[str] | None = None
+) -> bytes:
+    """Join slices; with the architectures given, or those in their headers."""
+    out = struct.pack(">II", 0xCAFEBABF if wide else 0xCAFEBABE, len(parts))
+    body = b""
+    for index, part in enumerate(parts):
+        body = body.ljust(len(body) + -len(body) % (1 << align), b"\0")
+        cpu = CPU[archs[index]] if archs else struct.unpack_from("<II", part, 4)
+        place = (4096 + len(body), len(part), align)
+        out += struct.pack(">IIQQII" if wide else ">IIIII", *cpu, *place, *([0] if wide else []))
+        body += part
+    return out.ljust(4096, b"\0") + body
