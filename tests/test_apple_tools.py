@@ -102,6 +102,13 @@ def test_a_damaged_file_is_an_error_and_not_taken_for_something_else(put: Put) -
         tools._get_install_names(path)
 
 
+def test_without_a_check_a_failure_is_told_as_a_process_would(put: Put) -> None:
+    done = apple_tools.run(["codesign", "--verify", put("text", b"no object")], check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("text: not a Mach-O file\n")
+
+
 def read(path: str) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return {
         part.arch: (part.name, tuple(d.name for d in part.dylibs), part.rpaths)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from extlib_repair import process
-from extlib_repair.engines import Arguments, delocate, delocate_driver, engine_for
-from extlib_repair.errors import EngineError, UsageError
+from extlib_repair.engines import Arguments, apple_tools, delocate, delocate_driver, engine_for
+from extlib_repair.errors import EngineError, UnsupportedError, UsageError
 from extlib_repair.model import System
 
 UNPACKED = f"{Path(tempfile.gettempdir()).resolve()}/xy12/wheel"
@@ -89,6 +92,18 @@ def test_the_child_gets_exact_names_and_our_folder_last(
     options = ["-w", "theirs", "-v", "-v", "-w", str(tmp_path), "/in/x.whl"]
     assert commands == [[process.python(), *driver, *options]]
     assert result.wheel == tmp_path / "x.whl"
+
+
+def test_a_host_with_other_separators_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands = answer(monkeypatch)
+    monkeypatch.setattr(os, "sep", "\\")
+
+    with pytest.raises(UnsupportedError, match="path separators"):
+        delocate.run(Path("x.whl"), Arguments(), tmp_path)
+
+    assert not commands
 
 
 @pytest.mark.parametrize("names", [[], ["a.whl", "b.whl"]])
@@ -176,7 +191,10 @@ def test_rules_of_the_user_that_hit_are_told_from_those_that_hit_the_wheel_itsel
 ) -> None:
     (tmp_path / "x.whl").touch()
     err = excluded("/opt/lib/libfoo[1].dylib", "foo[1]") + "INFO:delocate:other\n"
-    err += 2 * excluded(f"{UNPACKED}/own/_m.so", "own") + excluded(f"{UNPACKED}/own/a.py", "own")
+    err += "".join(
+        2 * excluded(f"{UNPACKED}/own/{name}", "own") for name in ("_m.so", "a.py", "_b.so")
+    )
+    err += excluded(f"{UNPACKED}/own/none.so", "none")
     answer(monkeypatch, err=err)
     arguments = delocate.parse(["-e", "foo[1]", "-e", "own", "-e", "prov", "-e", "none"])
     arguments = dataclasses.replace(arguments, leave_out=("libprov.dylib",))
@@ -184,11 +202,61 @@ def test_rules_of_the_user_that_hit_are_told_from_those_that_hit_the_wheel_itsel
     result = delocate.run(Path("x.whl"), arguments, tmp_path)
 
     assert result.matched == {"foo[1]", "prov"}
-    assert [(f.code, f.member) for f in result.findings] == [("engine-skipped-member", "own/_m.so")]
+    assert {f.code for f in result.findings} == {"engine-skipped-members"}
+    assert [
+        f.message.partition("--exclude ")[2].partition(" made")[0] for f in result.findings
+    ] == [
+        "none",
+        "own",
+    ]
+    assert [f.message.rpartition(": ")[2] for f in result.findings] == [
+        "own/none.so",
+        "own/_b.so and 1 more",
+    ]
 
 
 def test_outside_of_the_tested_versions_the_names_become_ends_of_paths() -> None:
     assert delocate_driver.plain(["libx.dylib"]) == ["-e", "/libx.dylib"]
+
+
+def test_provided_libraries_are_hidden_from_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    from delocate import libsana
+
+    found = {"x86_64": ["@rpath/libp.dylib", "/a/libq.dylib", "libp.dylib"], "arm64": ["@rpath/x"]}
+    monkeypatch.setattr(libsana, "_get_install_names", lambda _: found)
+
+    delocate_driver.leave_out(frozenset({"libp.dylib", "@rpath/x", "q.dylib", ""}))
+
+    assert vars(libsana)["_get_install_names"]("any") == {"x86_64": ["/a/libq.dylib"], "arm64": []}
+
+
+@pytest.mark.parametrize("missing", [*apple_tools.NAMES, "none"])
+@pytest.mark.parametrize("version", ["0.13.0", "0.99"])
+def test_the_driver_adjusts_delocate_and_calls_it(
+    version: str, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import delocate as theirs
+    from delocate import libsana, tools
+    from delocate.cmd import delocate_wheel
+
+    called: list[list[str]] = []
+    run, walk = vars(tools)["_run"], vars(libsana)["_get_install_names"]
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(theirs, "__version__", version)
+    monkeypatch.setattr(tools, "_run", run)
+    monkeypatch.setattr(libsana, "_get_install_names", walk)
+    monkeypatch.setattr(delocate_wheel, "main", lambda: called.append(sys.argv))
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else f"/bin/{name}")
+
+    delocate_driver.main(["libp.dylib", "--", "-v", "--", "x.whl"])
+
+    adjusted = version == "0.13.0"
+    plainly = [] if adjusted else ["-e", "/libp.dylib"]
+    assert called == [["delocate-wheel", *plainly, "-v", "--", "x.whl"]]
+    stands_in = adjusted and missing != "none"
+    assert vars(tools)["_run"] is (apple_tools.run if stands_in else run)
+    assert (vars(libsana)["_get_install_names"] is not walk) is adjusted
+    assert ("delocate 0.99 runs as it is" in capsys.readouterr().err) is not adjusted
 
 
 def test_the_installed_delocate_is_the_expected_one() -> None:

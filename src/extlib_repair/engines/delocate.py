@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from extlib_repair import process
 from extlib_repair.engines import Arguments, Result, refuse_strays
-from extlib_repair.errors import EngineError, UsageError
-from extlib_repair.model import Finding, Member, Severity
+from extlib_repair.errors import EngineError, UnsupportedError, UsageError
+from extlib_repair.model import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,11 @@ def parse(tokens: Sequence[str]) -> Arguments:
 
 def run(wheel: Path, arguments: Arguments, folder: Path) -> Result:
     """Repair a wheel; see :class:`extlib_repair.engines.Engine`."""
+    if os.sep != "/":
+        raise UnsupportedError(
+            "delocate writes this host's path separators into the wheel, which macOS does not know",
+            hint="repair macOS wheels on Linux or macOS",
+        )
     command = [process.python(), "-P", "-m", _DRIVER, *arguments.leave_out, "--"]
     # -v makes delocate say which rule left out what.
     command += [*arguments.tokens, "-v", "-w", str(folder), str(wheel.absolute())]
@@ -112,20 +117,28 @@ def _unescaped(pattern: str) -> str:
 
 
 def _skipped(hits: Sequence[tuple[str, str]]) -> tuple[Finding, ...]:
-    """Warn of the wheel's own binaries that a rule hides from delocate."""
-    own = {(_own(path), rule) for path, rule in hits if _is_own(path) and path.endswith(_BINARIES)}
+    """Warn of a rule that hides the wheel's own binaries from delocate."""
+    own: dict[str, set[str]] = {}
+    for path, rule in hits:
+        if _is_own(path) and path.endswith(_BINARIES):
+            own.setdefault(rule, set()).add(_own(path))
     return tuple(
         Finding(
-            code="engine-skipped-member",
+            code="engine-skipped-members",
             severity=Severity.WARNING,
-            member=Member(member),
-            message=f"--exclude {rule} made delocate skip this file: nothing that it needs is "
-            "copied into the wheel for it",
+            message=f"--exclude {rule} made delocate skip binaries of the wheel itself, so that "
+            f"what they need is not copied in: {_some(members)}",
             hint="delocate leaves out every path that holds these letters, the wheel's own too: "
             "give more of the library's file name",
         )
-        for member, rule in sorted(own)
+        for rule, members in sorted(own.items())
     )
+
+
+def _some(members: set[str]) -> str:
+    """Return the first of some names, and how many there are."""
+    more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return f"{min(members)}{more}"
 
 
 def _notices(log: str) -> tuple[Finding, ...]:
@@ -148,16 +161,14 @@ def _why(done: process.Completed) -> str:
 
 def _raised(done: process.Completed) -> str:
     """Return the message of the exception at the end of a traceback, all of its lines."""
-    head, traceback, tail = done.stderr.rpartition(_TRACEBACK)
-    lines = (tail if traceback else head).splitlines()
-    while traceback and lines and (not lines[0] or lines[0].startswith(" ")):
+    _, traceback, tail = done.stderr.rpartition(_TRACEBACK)
+    lines = [line for line in tail.splitlines() if line.strip()]
+    while lines and lines[0].startswith(" "):
         del lines[0]
-    if not lines:
-        return done.last_words
-    if not traceback:
+    if not traceback or not lines:
         return done.last_words
     lines[0] = re.sub(r"^(?:\w+\.)*[A-Z]\w*: ", "", lines[0])
-    return " ".join(line.strip() for line in lines if line.strip())
+    return " ".join(map(str.strip, lines))
 
 
 def _hint(done: process.Completed) -> str:
