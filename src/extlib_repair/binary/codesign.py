@@ -101,9 +101,9 @@ class Directory:
 
 def kind(file: MachO) -> Signature:
     """Return who signed a slice; raises :class:`BadBinaryError` for what is no signature."""
-    found = blobs(file)
-    if not found:
+    if file.first(Lc.CODE_SIGNATURE) is None:
         return Signature.NONE
+    found = blobs(file)
     tuple(directories(file))
     signed = any(b.slot == _SLOT_CMS and b.size > _EMPTY_WRAPPER for b in found)
     return Signature.IDENTITY if signed else Signature.AD_HOC
