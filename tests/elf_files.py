@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 from extlib_repair.binary import elf_edit
 from extlib_repair.binary.elf_file import Dt, ElfFile
 from extlib_repair.errors import CannotEditError
-from extlib_repair.model import AddNeeded, Image, Import, RunPathKind
+from extlib_repair.model import AddNeeded, Image, Import, RunPathKind, SetRunPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +107,7 @@ def second_applied(reading: Reading, edits: Sequence[BinaryEdit]) -> Reading:
             if change.library not in reading.needed:
                 reading = dataclasses.replace(reading, needed=(change.library, *reading.needed))
             continue
+        assert isinstance(change, SetRunPath)
         reading = dataclasses.replace(reading, rpath=None, runpath=None)
         if change.run_path is not None and change.run_path.entries:
             text = ":".join(change.run_path.entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,9 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
     elf = make_wheel(folder, {"pkg/_m.so": b"\x7fELF\x02\x01\x01"}, name="broken")
     other = make_wheel(folder, {"prov/lib/libx.so": b""}, name="other", tag="py3-none-win_amd64")
     linux = make_wheel(folder, {"pkg/data": b""}, name="linux")
-    mac = make_wheel(folder, {"pkg/x.py": b""}, name="mac", tag="cp311-cp311-macosx_11_0_arm64")
+    macho = lzma.decompress((FIXTURES.parent / "macho" / "chained_arm64.so.xz").read_bytes())
+    mac = make_wheel(folder, {"pkg/_m.so": macho}, name="mac", tag="cp311-cp311-macosx_11_0_arm64")
+    windows = make_wheel(folder, {"pkg/x.py": b""}, name="w", tag="cp311-cp311-win_amd64")
     policy = folder / "policy.toml"
     policy.write_text('schema = 1\nproject = "x"\nlibrary = []\n')
     bare = folder / "bare-1.0-py3-none-any.whl"
@@ -75,7 +78,7 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "not a zip": [str(text)],
         "no dist-info": [str(bare)],
         "truncated ELF": [str(elf)],
-        "macOS": [str(mac)],
+        "Windows": [str(windows)],
         "bad specifier": [str(good), "--provided-by", "scipy-openblas64=>1"],
         "extras": [str(good), "--provided-by", "scipy-openblas64[x]"],
         "named twice": [str(linux), "--provided-by", "a", "--provided-by", "A>1"],
@@ -116,6 +119,7 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "check a pure wheel": ["check", str(good)],
         "show a wheel without a binary": ["show", str(linux)],
         "check a wheel for macOS": ["check", str(mac)],
+        "a provider for macOS": [str(mac), "--provided-by", "scipy-openblas64"],
         "show a damaged binary": ["show", str(elf)],
         "show a known provider": ["show", str(known)],
         "check a known provider": ["check", str(known)],

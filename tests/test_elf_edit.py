@@ -11,7 +11,15 @@ from extlib_repair.binary import elf, elf_edit
 from extlib_repair.binary.elf_edit import edit
 from extlib_repair.binary.elf_file import Dt, ElfFile, Pt, Segment, Sht
 from extlib_repair.errors import CannotEditError
-from extlib_repair.model import AddNeeded, Image, RunPath, RunPathKind, SetRunPath
+from extlib_repair.model import (
+    AddNeeded,
+    BinaryEdit,
+    Image,
+    RenameNeeded,
+    RunPath,
+    RunPathKind,
+    SetRunPath,
+)
 
 PROVIDER = "$ORIGIN/../provider/lib"
 TO_PROVIDER = SetRunPath(run_path=RunPath(entries=(PROVIDER,)))
@@ -268,3 +276,18 @@ def test_a_file_that_lost_its_relocations_is_refused(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(CannotEditError, match="does not load"):
         edit(data, [TO_PROVIDER])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (RenameNeeded(old="libprov.so", new="libother.so"), "names of libraries"),
+        (
+            SetRunPath(run_path=RunPath(entries=(PROVIDER,), kind=RunPathKind.LC_RPATH)),
+            "no LC_RPATH",
+        ),
+    ],
+)
+def test_edits_for_other_formats_are_refused(change: BinaryEdit, message: str) -> None:
+    with pytest.raises(CannotEditError, match=message):
+        edit(PLAIN, [change])

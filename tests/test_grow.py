@@ -53,7 +53,7 @@ def program(folder: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("kind", RunPathKind)
+@pytest.mark.parametrize("kind", [RunPathKind.RPATH, RunPathKind.RUNPATH])
 def test_a_run_path_is_given_the_kind_that_is_wanted(kind: RunPathKind) -> None:
     wanted = RunPath(entries=LONGER.entries, kind=kind)
     grown = grow(CROWDED, run_path=wanted, sets_run_path=True, added=())

@@ -57,6 +57,7 @@ class Format(StrEnum):
     """The format of a binary."""
 
     ELF = "ELF"
+    MACHO = "Mach-O"
 
 
 class Kind(StrEnum):
@@ -70,15 +71,27 @@ class Kind(StrEnum):
 
 
 class RunPathKind(StrEnum):
-    """The two ELF tags for a run path.
+    """The two ELF tags for a run path, and Mach-O's load command.
 
     DT_RPATH comes before LD_LIBRARY_PATH and is inherited by the libraries that an image needs;
     DT_RUNPATH comes after it, is not inherited, and switches every DT_RPATH of its file off
-    (ld.so(8)).
+    (ld.so(8)). dyld looks through the LC_RPATH entries of the whole chain of loading images.
     """
 
     RPATH = "DT_RPATH"
     RUNPATH = "DT_RUNPATH"
+    LC_RPATH = "LC_RPATH"
+
+
+class Signature(StrEnum):
+    """Who vouches for the bytes of a Mach-O image."""
+
+    NONE = "none"
+    AD_HOC = "ad-hoc"
+    """Hashes without a signer: anybody can make them anew."""
+
+    IDENTITY = "identity"
+    """Signed with somebody's key: an edit would break it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +112,8 @@ class Import(NamedTuple):
     """The symbol version that is asked for, or the empty string."""
 
     library: str = ""
-    """The library that the version belongs to (ELF ``vn_file``), or the empty string."""
+    """ELF: the library that the version belongs to (``vn_file``). Mach-O: the needed name in which
+    dyld looks (two-level namespace). Empty where the symbol may come from anywhere."""
 
     weak: bool = False
     """A weak import stays null when nobody defines it; it can never fail."""
@@ -112,18 +126,20 @@ class Import(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One loadable image: a whole ELF file."""
+    """One loadable image: a whole ELF file, or one slice of a Mach-O file."""
 
     format: Format
     kind: Kind
     arch: str
-    """In the spelling of platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ..."""
+    """In the spelling of platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ..., and for
+    the slices of Mach-O as Apple's tools spell it: ``arm64``, ``arm64e``, ``x86_64``, ..."""
 
     name: str = ""
-    """The image's own name (DT_SONAME), or the empty string."""
+    """The image's own name (DT_SONAME, LC_ID_DYLIB), or the empty string."""
 
     needed: tuple[str, ...] = ()
-    """Library names exactly as stored, in load order."""
+    """Library names exactly as stored, in load order; for Mach-O, in the order that the ordinals of
+    its imports count."""
 
     run_path: RunPath | None = None
     ignored_run_path: tuple[str, ...] = ()
@@ -131,10 +147,27 @@ class Image:
 
     imports: frozenset[Import] = frozenset()
     exports: frozenset[str] = frozenset()
-    """Names that other images can bind to; with versions also ``name@VERSION``."""
+    """Names that other images can bind to, in C's spelling (Mach-O: without the leading ``_``);
+    with versions also ``name@VERSION``."""
 
     versions: tuple[str, ...] = ()
     """Symbol versions that the image defines; the first is often the name of the library."""
+
+    weak_needed: frozenset[str] = frozenset()
+    """Needed names that may be absent (LC_LOAD_WEAK_DYLIB)."""
+
+    reexported: frozenset[str] = frozenset()
+    """Needed names whose exports are the image's own, too (LC_REEXPORT_DYLIB)."""
+
+    minimum_os: tuple[int, int, int] | None = None
+    """The oldest macOS that the image is for."""
+
+    uuid: str = ""
+    """LC_UUID in hexadecimal, or the empty string."""
+
+    signature: Signature = Signature.NONE
+    header_room: int = dataclasses.field(default=0, compare=False)
+    """Bytes behind the load commands of a Mach-O image that hold nothing: what an edit can use."""
 
     @property
     def search(self) -> tuple[str, ...]:
@@ -144,7 +177,7 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryFacts:
-    """What a binary file holds: one image for ELF."""
+    """What a binary file holds: one image for ELF, one for each slice of a Mach-O file."""
 
     format: Format
     images: tuple[Image, ...]
@@ -326,12 +359,23 @@ class SetRunPath:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AddNeeded:
-    """Put a library in front of those that an image needs."""
+    """Put a library in front of those that an image needs.
+
+    In Mach-O it comes behind them, since symbols count the libraries.
+    """
 
     library: str
 
 
-BinaryEdit = SetRunPath | AddNeeded
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RenameNeeded:
+    """Call a needed library of a Mach-O image by another name; all that says so is edited."""
+
+    old: str
+    new: str
+
+
+BinaryEdit = SetRunPath | AddNeeded | RenameNeeded
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,11 +501,50 @@ class Checked:
 
 
 def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:
-    """Return the facts of an image after some edits."""
+    """Return the facts of an image after some edits; header room is left as it was."""
+    before = image
     for edit in edits:
         if isinstance(edit, SetRunPath):
-            kept = edit.run_path if edit.run_path is not None and edit.run_path.entries else None
-            image = dataclasses.replace(image, run_path=kept, ignored_run_path=())
+            run_path = _run_path(image, edit.run_path)
+            image = dataclasses.replace(image, run_path=run_path, ignored_run_path=())
+        elif isinstance(edit, RenameNeeded):
+            image = _renamed(image, edit)
         elif edit.library not in image.needed:
-            image = dataclasses.replace(image, needed=(edit.library, *image.needed))
+            needed = (edit.library, *image.needed)
+            if image.format is Format.MACHO:
+                needed = (*image.needed, edit.library)
+            image = dataclasses.replace(image, needed=needed)
+    return image if image == before else _signed(image)
+
+
+def _run_path(image: Image, wanted: RunPath | None) -> RunPath | None:
+    """Return a run path as the format of an image can hold it: dyld refuses two equal entries."""
+    if wanted is None or not wanted.entries:
+        return None
+    if image.format is not Format.MACHO:
+        return wanted
+    return RunPath(entries=tuple(dict.fromkeys(wanted.entries)), kind=RunPathKind.LC_RPATH)
+
+
+def _renamed(image: Image, edit: RenameNeeded) -> Image:
+    if edit.old not in image.needed:
+        return image
+
+    def new(name: str) -> str:
+        return edit.new if name == edit.old else name
+
+    return dataclasses.replace(
+        image,
+        needed=tuple(map(new, image.needed)),
+        weak_needed=frozenset(map(new, image.weak_needed)),
+        reexported=frozenset(map(new, image.reexported)),
+        imports=frozenset(i._replace(library=new(i.library)) for i in image.imports),
+    )
+
+
+def _signed(image: Image) -> Image:
+    """Return an edited image with the signature that it then has: arm64 needs one."""
+    must_have = image.format is Format.MACHO and image.arch.startswith("arm64")
+    if must_have or image.signature is Signature.IDENTITY:
+        return dataclasses.replace(image, signature=Signature.AD_HOC)
     return image

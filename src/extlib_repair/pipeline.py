@@ -99,7 +99,7 @@ def repair(
             log(error.log)
             raise
         log(result.log)
-        judge.hear(_unmatched(facts, result, arguments.excluded))
+        judge.hear((*_unmatched(facts, result, arguments.excluded), *result.findings))
         with WheelFile(result.wheel, most_expansion=request.most_expansion) as file:
             facts = file.facts()
             plan = _plan(facts, arguments, chosen, request)

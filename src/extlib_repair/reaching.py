@@ -15,6 +15,7 @@ from extlib_repair.binary import elf_run_path
 from extlib_repair.model import (
     EditBinary,
     Finding,
+    Format,
     Kind,
     Member,
     MoveToScripts,
@@ -73,6 +74,8 @@ def edits(
     made: list[Edit] = []
     findings: list[Finding] = []
     for member, image in sorted(linkage.images.items()):
+        if image.format is not Format.ELF:
+            continue
         needs = linkage.needs(member)
         place = _place(facts, member, image, needs)
         if place is None:

@@ -11,29 +11,59 @@ if TYPE_CHECKING:
 
     from extlib_repair.model import BinaryEdit, BinaryFacts
 
-MAGIC_SIZE = 4
+MAGIC_SIZE = 8
 """How many first bytes :func:`sniff` looks at."""
 
-_MAGIC = {b"\x7fELF": Format.ELF}
+_MAGIC = {
+    b"\x7fELF": Format.ELF,
+    **dict.fromkeys(
+        (
+            b"\xfe\xed\xfa\xce",
+            b"\xce\xfa\xed\xfe",
+            b"\xfe\xed\xfa\xcf",
+            b"\xcf\xfa\xed\xfe",
+            b"\xca\xfe\xba\xbe",
+            b"\xca\xfe\xba\xbf",
+        ),
+        Format.MACHO,
+    ),
+}
 
 
 def sniff(start: bytes) -> Format | None:
-    """Return the format that the first bytes of a file promise, or None."""
-    return _MAGIC.get(start[:MAGIC_SIZE])
+    """Return the format that the first bytes of a file promise, or None.
+
+    Java class files share the magic of fat Mach-O files. They are no binaries.
+    """
+    found = _MAGIC.get(start[:4])
+    if found is Format.MACHO:
+        from extlib_repair.binary.macho_file import is_java
+
+        return None if is_java(start) else found
+    return found
 
 
 def read(data: bytes) -> BinaryFacts:
     """Return the facts of a binary; raises :class:`BadBinaryError`."""
+    if _MAGIC.get(data[:4]) is Format.MACHO:
+        from extlib_repair.binary import macho
+
+        return macho.read(data)
     from extlib_repair.binary import elf
 
     return elf.read(data)
 
 
-def edit(data: bytes, edits: Sequence[BinaryEdit]) -> bytes:
+def edit(data: bytes, edits: Sequence[BinaryEdit], *, resign: bool = False) -> bytes:
     """Return the binary with the edits applied, the same bytes when they hold already.
 
-    Raises :class:`BadBinaryError` and :class:`CannotEditError`.
+    ``resign`` allows to replace an identity's signature by an ad-hoc one (Mach-O). Raises
+    :class:`BadBinaryError` and :class:`CannotEditError`.
     """
+    if _MAGIC.get(data[:4]) is Format.MACHO:
+        from extlib_repair.binary import macho_edit
+
+        return macho_edit.edit(data, edits, resign=resign)
     from extlib_repair.binary import elf_edit
 
     return elf_edit.edit(data, edits)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from extlib_repair.model import Finding
 
 _SPOKEN = {
-    System.MACOS: "macOS",
     System.WINDOWS: "Windows",
     System.ANDROID: "Android",
     System.IOS: "iOS",
@@ -61,7 +61,9 @@ class Result:
     wheel: Path
     log: str
     matched: frozenset[str] = frozenset()
-    """What the engine says that it left out: needed names, or paths of files."""
+    """What the engine says that it left out: needed names, paths of files, or patterns."""
+
+    findings: tuple[Finding, ...] = ()
 
 
 class Engine(Protocol):
@@ -94,11 +96,15 @@ def engine_for(system: System, *, has_binaries: bool) -> Engine:
         from extlib_repair.engines import auditwheel
 
         return auditwheel
+    if system is System.MACOS:
+        from extlib_repair.engines import delocate
+
+        return delocate
     if system is System.ANY:
         from extlib_repair.engines import none
 
         return none
     raise UnsupportedError(
         f"wheels for {_SPOKEN.get(system, system)} are not handled by this version",
-        hint="Linux wheels are (manylinux, musllinux, linux)",
+        hint="Linux wheels are (manylinux, musllinux, linux), and macOS wheels",
     )

@@ -1,0 +1,460 @@
+"""The structure of a Mach-O file: fat headers, slices, load commands, segments.
+
+Thin files and fat ones (32- and 64-bit fat headers), 32 and 64 bits, both byte orders.
+
+Sources: Apple's ``mach-o/loader.h``, ``mach-o/fat.h``, ``mach/machine.h``; what dyld demands of a
+file: ``mach_o/Header.cpp`` and ``common/MachOAnalyzer.cpp`` at dyld-1378.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from extlib_repair.errors import BadBinaryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+MAGIC = {
+    b"\xfe\xed\xfa\xce": (">", False),  # MH_MAGIC
+    b"\xce\xfa\xed\xfe": ("<", False),  # MH_CIGAM
+    b"\xfe\xed\xfa\xcf": (">", True),  # MH_MAGIC_64
+    b"\xcf\xfa\xed\xfe": ("<", True),  # MH_CIGAM_64
+}
+"""Byte order, and whether the file has 64 bits."""
+
+FAT = {b"\xca\xfe\xba\xbe": False, b"\xca\xfe\xba\xbf": True}
+"""FAT_MAGIC and FAT_MAGIC_64: whether offsets have 64 bits. Fat headers are big-endian."""
+
+ARCHIVE = b"!<arch>\n"
+
+_MOST_SLICES = 20
+_JAVA = range(45, 256)
+"""The major version of a Java class file, where a fat header has the number of slices (Java Virtual
+Machine Specification, chapter 4: 45 is Java 1.0)."""
+
+_MOST_ALIGNMENT = 15  # MAXSECTALIGN of Apple's lipo
+
+_MOST_STRINGS = 64
+"""How many times the size of the file its names may add up to."""
+
+
+class Lc(IntEnum):
+    """Load commands that are read here. LC_REQ_DYLD (0x80000000) is part of the number."""
+
+    SYMTAB = 0x2
+    LOAD_DYLIB = 0xC
+    ID_DYLIB = 0xD
+    SEGMENT = 0x1
+    SEGMENT_64 = 0x19
+    UUID = 0x1B
+    CODE_SIGNATURE = 0x1D
+    LAZY_LOAD_DYLIB = 0x20
+    DYLD_INFO = 0x22
+    VERSION_MIN_MACOSX = 0x24
+    BUILD_VERSION = 0x32
+    LOAD_WEAK_DYLIB = 0x80000018
+    RPATH = 0x8000001C
+    REEXPORT_DYLIB = 0x8000001F
+    DYLD_INFO_ONLY = 0x80000022
+    LOAD_UPWARD_DYLIB = 0x80000023
+    EXPORTS_TRIE = 0x80000033
+    CHAINED_FIXUPS = 0x80000034
+
+
+NEEDS = frozenset(
+    {
+        Lc.LOAD_DYLIB,
+        Lc.LOAD_WEAK_DYLIB,
+        Lc.REEXPORT_DYLIB,
+        Lc.LAZY_LOAD_DYLIB,
+        Lc.LOAD_UPWARD_DYLIB,
+    }
+)
+"""The commands that library ordinals count."""
+
+DYLIB_FIXED = 24
+"""The size of ``struct dylib_command``: the name follows."""
+
+RPATH_FIXED = 12
+"""The size of ``struct rpath_command``."""
+
+_DYLIB_USE_MARKER = 0x1A741800
+"""``struct dylib_use_command``: a marker in the place of the time stamp, and flags at 24."""
+
+_DYLIB_USE_FIXED = 28
+
+
+class FileType(IntEnum):
+    """Values of ``filetype``."""
+
+    EXECUTE = 2
+    DYLIB = 6
+    BUNDLE = 8
+
+
+LOADABLE = frozenset(FileType)
+
+MH_TWOLEVEL = 0x80
+
+_ARCH = {
+    7: "i386",
+    0x01000007: "x86_64",
+    12: "arm",
+    0x0100000C: "arm64",
+    0x0200000C: "arm64_32",
+    18: "ppc",
+    0x01000012: "ppc64",
+}
+_SPECIAL_ARCH = {(0x01000007, 8): "x86_64h", (0x0100000C, 2): "arm64e"}
+_SUBTYPE_MASK = 0x00FFFFFF  # CPU_SUBTYPE_MASK: the rest are capabilities
+
+
+def arch_name(cputype: int, subtype: int) -> str:
+    """Return the name of an architecture as Apple's tools spell it."""
+    special = _SPECIAL_ARCH.get((cputype, subtype & _SUBTYPE_MASK))
+    return special or _ARCH.get(cputype, f"cpu-{cputype}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A load command: its number, its bytes, where it stands in the slice."""
+
+    cmd: int
+    raw: bytes
+    at: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A segment command, and the file offsets at which its sections begin."""
+
+    name: bytes
+    vmaddr: int
+    vmsize: int
+    fileoff: int
+    filesize: int
+    sections: tuple[int, ...]
+    at: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Dylib:
+    """A command that names a library."""
+
+    command: Command
+    name: str
+    fixed: int
+    """Where the name begins; what stands before it must be kept."""
+
+    weak: bool
+    reexported: bool
+
+
+_SEGMENT = {
+    # segment: vmaddr vmsize fileoff filesize maxprot initprot nsects flags (the name is at 8);
+    # length of a section, where its offset stands, where its flags stand
+    Lc.SEGMENT: ("IIIIiiII", 68, 40, 56),
+    Lc.SEGMENT_64: ("QQQQiiII", 80, 48, 64),
+}
+SEGMENT_NUMBERS = 24
+"""Where the numbers of a segment command begin."""
+
+_SECTION_TYPES_WITHOUT_BYTES = frozenset({0x1, 0xC, 0x12})
+"""S_ZEROFILL, S_GB_ZEROFILL, S_THREAD_LOCAL_ZEROFILL."""
+
+
+class MachO:
+    """One slice, or a thin file, in memory.
+
+    Raises :class:`BadBinaryError`, from the constructor and from every method, where something
+    points outside the slice or does not make sense.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._read_in_strings = 0
+        if data[:4] not in MAGIC:
+            raise BadBinaryError("not a Mach-O file")
+        self.order, self.wide = MAGIC[data[:4]]
+        self.header_size = 32 if self.wide else 28
+        _, self.cputype, self.subtype, self.filetype, count, size, self.flags = self.unpack(
+            "7I", 0, len(data)
+        )
+        self.commands_end = self.header_size + size
+        if self.commands_end > len(data):
+            raise BadBinaryError(f"{size} bytes of load commands do not fit into the Mach-O file")
+        self.commands = tuple(self._read_commands(count))
+        self.segments = tuple(self._read_segments())
+        if self.is_loadable:
+            self._check_segments()
+
+    @property
+    def arch(self) -> str:
+        """The architecture as Apple's tools spell it."""
+        return arch_name(self.cputype, self.subtype)
+
+    @property
+    def is_loadable(self) -> bool:
+        """Whether dyld loads such files: programs, libraries, bundles."""
+        return self.filetype in LOADABLE
+
+    def unpack(self, layout: str, offset: int, end: int) -> tuple[int, ...]:
+        """Read a struct (format without byte order) at an offset, which must lie before an end."""
+        width = struct.calcsize(self.order + layout)
+        if offset < 0 or offset + width > min(end, len(self.data)):
+            raise BadBinaryError(f"the Mach-O file ends before offset {offset + width}")
+        return struct.unpack_from(self.order + layout, self.data, offset)
+
+    def slice(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes at an offset."""
+        if offset + size > len(self.data):
+            raise BadBinaryError(f"{size} bytes at offset {offset} are outside the Mach-O file")
+        return self.data[offset : offset + size]
+
+    def spend(self, size: int) -> None:
+        """Note how many bytes of names were read: they could overlap without end."""
+        self._read_in_strings += size
+        if self._read_in_strings > _MOST_STRINGS * (len(self.data) + 1024):
+            raise BadBinaryError("the names in the Mach-O file overlap beyond all measure")
+
+    def string(self, table: bytes, at: int) -> bytes:
+        """Return the string at an offset of a table, up to its NUL."""
+        end = table.find(b"\0", at) if at < len(table) else -1
+        if end < 0:
+            raise BadBinaryError(f"offset {at} is outside a string table of the Mach-O file")
+        self.spend(end - at)
+        return table[at:end]
+
+    def first(self, *kinds: Lc) -> Command | None:
+        """Return the first load command of some kinds, or None."""
+        return next((c for c in self.commands if c.cmd in kinds), None)
+
+    def numbers(self, command: Command, layout: str, at: int = 8) -> tuple[int, ...]:
+        """Read a struct in a load command."""
+        return self.unpack(layout, command.at + at, command.at + len(command.raw))
+
+    def linkedit(self, *kinds: Lc) -> tuple[int, int] | None:
+        """Return offset and size of what a ``struct linkedit_data_command`` points at."""
+        command = self.first(*kinds)
+        if command is None:
+            return None
+        offset, size = self.numbers(command, "II")
+        self.slice(offset, size)
+        return offset, size
+
+    @functools.cached_property
+    def dylibs(self) -> tuple[Dylib, ...]:
+        """The libraries that ordinals count, in their order."""
+        return tuple(self.dylib(c) for c in self.commands if c.cmd in NEEDS)
+
+    @functools.cached_property
+    def rpaths(self) -> tuple[str, ...]:
+        """The LC_RPATH entries in their order."""
+        return tuple(self._name(c, RPATH_FIXED)[0] for c in self.commands if c.cmd == Lc.RPATH)
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The install name (LC_ID_DYLIB), or the empty string."""
+        command = self.first(Lc.ID_DYLIB)
+        return "" if command is None else self.dylib(command).name
+
+    def dylib(self, command: Command) -> Dylib:
+        """Read a command that names a library."""
+        name, fixed = self._name(command, DYLIB_FIXED)
+        weak, reexported = command.cmd == Lc.LOAD_WEAK_DYLIB, command.cmd == Lc.REEXPORT_DYLIB
+        (marker,) = self.numbers(command, "I", 12)
+        if marker == _DYLIB_USE_MARKER and fixed == _DYLIB_USE_FIXED:
+            (flags,) = self.numbers(command, "I", 24)
+            weak, reexported = weak or bool(flags & 1), reexported or bool(flags & 2)
+        return Dylib(command=command, name=name, fixed=fixed, weak=weak, reexported=reexported)
+
+    @functools.cached_property
+    def content_start(self) -> int:
+        """Where the first byte stands that load commands must not overwrite.
+
+        Sections count even when they are empty: linkers place labels there.
+        """
+        starts = [offset for s in self.segments for offset in s.sections]
+        starts += [s.fileoff for s in self.segments if s.fileoff and s.filesize]
+        return min(starts, default=self.commands_end)
+
+    @functools.cached_property
+    def header_room(self) -> int:
+        """How many zero bytes stand between the load commands and the content."""
+        room = self.data[self.commands_end : self.content_start]
+        return len(room) - len(room.lstrip(b"\0"))
+
+    def _name(self, command: Command, least: int) -> tuple[str, int]:
+        """Return the string of a command (``union lc_str``), and where it begins in it."""
+        (at,) = self.numbers(command, "I")
+        end = command.raw.find(b"\0", at)
+        if at < least or end < 0:
+            raise BadBinaryError("a name in the load commands of the Mach-O file has no end")
+        return command.raw[at:end].decode("utf-8", "surrogateescape"), at
+
+    def _read_commands(self, count: int) -> Iterator[Command]:
+        at = self.header_size
+        for _ in range(count):
+            cmd, size = self.unpack("II", at, self.commands_end)
+            if size < 8 or size % 4 or at + size > self.commands_end:  # noqa: PLR2004
+                raise BadBinaryError("a load command runs past the header of the Mach-O file")
+            yield Command(cmd=cmd, raw=self.data[at : at + size], at=at)
+            at += size
+        if at != self.commands_end:
+            raise BadBinaryError("the load commands of the Mach-O file do not fill their room")
+
+    def _read_segments(self) -> Iterator[Segment]:
+        kind = Lc.SEGMENT_64 if self.wide else Lc.SEGMENT
+        layout, width, offset_at, flags_at = _SEGMENT[kind]
+        start = SEGMENT_NUMBERS + struct.calcsize(self.order + layout)
+        for command in self.commands:
+            if command.cmd != kind:
+                continue
+            numbers = self.numbers(command, layout, SEGMENT_NUMBERS)
+            vmaddr, vmsize, fileoff, filesize, _, _, count, _ = numbers
+            if start + count * width > len(command.raw):
+                raise BadBinaryError(f"{count} sections do not fit into their load command")
+            sections = []
+            for at in range(start, start + count * width, width):
+                (offset,) = self.numbers(command, "I", at + offset_at)
+                (flags,) = self.numbers(command, "I", at + flags_at)
+                if offset and flags & 0xFF not in _SECTION_TYPES_WITHOUT_BYTES:
+                    sections.append(offset)
+            yield Segment(
+                name=command.raw[8:24].rstrip(b"\0"),
+                vmaddr=vmaddr,
+                vmsize=vmsize,
+                fileoff=fileoff,
+                filesize=filesize,
+                sections=tuple(sections),
+                at=command.at,
+            )
+
+    def _check_segments(self) -> None:
+        """Refuse what dyld refuses (``validSegments``)."""
+        for segment in self.segments:
+            if segment.fileoff + segment.filesize > len(self.data):
+                raise BadBinaryError("a segment is outside the Mach-O file")
+            if segment.filesize > segment.vmsize:
+                raise BadBinaryError("a segment of the Mach-O file is larger there than in memory")
+        in_file = [(s.fileoff, s.filesize) for s in self.segments if s.filesize]
+        in_memory = [(s.vmaddr, s.vmsize) for s in self.segments if s.vmsize]
+        if _overlap(in_file) or _overlap(in_memory):
+            raise BadBinaryError("segments of the Mach-O file overlap")
+        if not any(s.fileoff == 0 and s.filesize >= self.commands_end for s in self.segments):
+            raise BadBinaryError("no segment of the Mach-O file holds its load commands")
+        if self.content_start < self.commands_end:
+            raise BadBinaryError("the load commands of the Mach-O file overlap its code")
+
+
+def _overlap(spans: Sequence[tuple[int, int]]) -> bool:
+    end = 0
+    for start, size in sorted(spans):
+        if start < end:
+            return True
+        end = start + size
+    return False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A row of a fat header (``struct fat_arch``, ``struct fat_arch_64``)."""
+
+    cputype: int
+    subtype: int
+    offset: int
+    size: int
+    align: int
+
+
+def is_java(start: bytes) -> bool:
+    """Whether the first bytes are those of a Java class file, which shares its magic with fat."""
+    if start[:4] != b"\xca\xfe\xba\xbe" or len(start) < 8:  # noqa: PLR2004
+        return False
+    return int.from_bytes(start[6:8], "big") in _JAVA
+
+
+def pieces(data: bytes) -> tuple[Piece, ...] | None:
+    """Return the rows of a fat header, checked; None for a thin file."""
+    if data[:4] not in FAT:
+        return None
+    layout = ">IIQQII" if FAT[data[:4]] else ">IIIII"
+    width = struct.calcsize(layout)
+    count = int.from_bytes(data[4:8], "big")
+    if is_java(data):
+        raise BadBinaryError("a Java class file, not a Mach-O file (they share their magic)")
+    end = 8 + count * width
+    if not 0 < count <= _MOST_SLICES or end > len(data):
+        raise BadBinaryError(f"a fat Mach-O file with {count} slices does not exist")
+    rows = struct.iter_unpack(layout, data[8:end])
+    found = tuple(
+        Piece(cputype=c, subtype=s, offset=offset, size=size, align=align)
+        for c, s, offset, size, align, *_ in rows
+    )
+    for piece in found:
+        if piece.offset < end or piece.offset + piece.size > len(data):
+            raise BadBinaryError("a slice is outside the fat Mach-O file")
+        if piece.align > _MOST_ALIGNMENT:
+            raise BadBinaryError(f"slices of Mach-O files are not aligned to 2^{piece.align}")
+    if _overlap([(p.offset, p.size) for p in found]):
+        raise BadBinaryError("slices of the fat Mach-O file overlap")
+    if len({(p.cputype, p.subtype & _SUBTYPE_MASK) for p in found}) < count:
+        raise BadBinaryError("the fat Mach-O file has two slices for one architecture")
+    return found
+
+
+def slices(data: bytes) -> tuple[MachO | Piece, ...]:
+    """Return the slices of a file, a thin file being one; a static library stays a row."""
+    rows = pieces(data)
+    if rows is None:
+        return (MachO(data),)
+    found: list[MachO | Piece] = []
+    for piece in rows:
+        part = data[piece.offset : piece.offset + piece.size]
+        if part.startswith(ARCHIVE):
+            found.append(piece)
+            continue
+        file = MachO(part)
+        if (file.cputype, file.subtype & _SUBTYPE_MASK) != (
+            piece.cputype,
+            piece.subtype & _SUBTYPE_MASK,
+        ):
+            raise BadBinaryError("a slice is for another architecture than the fat header says")
+        found.append(file)
+    return tuple(found)
+
+
+def mapped(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Return a file with a change made to every slice; the same bytes when nothing changes.
+
+    Slices stay where they are unless one before them grows; their alignment is kept.
+    """
+    rows = pieces(data)
+    if rows is None:
+        return change(data)
+    old = [data[p.offset : p.offset + p.size] for p in rows]
+    new = [change(part) for part in old]
+    if new == old:
+        return data
+    wide = FAT[data[:4]]
+    order = sorted(range(len(rows)), key=lambda index: rows[index].offset)
+    ends = [rows[index].offset for index in order[1:]] + [len(data)]
+    out = bytearray(data[: rows[order[0]].offset])
+    for index, end in zip(order, ends, strict=True):
+        row, part = rows[index], new[index]
+        at = row.offset
+        if len(out) > at:
+            at = len(out) + -len(out) % (1 << row.align)
+        out = out.ljust(at, b"\0") + part
+        if len(part) == row.size:
+            out += data[row.offset + row.size : end]
+        if wide:
+            struct.pack_into(">QQ", out, 8 + index * 32 + 8, at, len(part))
+        else:
+            struct.pack_into(">II", out, 8 + index * 20 + 8, at, len(part))
+    return bytes(out)
