@@ -25,6 +25,7 @@ from extlib_repair.model import (
     AddNeeded,
     BinaryEdit,
     Image,
+    RenameNeeded,
     RunPath,
     RunPathKind,
     SetRunPath,
@@ -145,6 +146,7 @@ def edited_or_none(name: str, edits: tuple[BinaryEdit, ...]) -> bytes | None:
 
 def second_applied(reading: Reading, edits: Sequence[BinaryEdit]) -> Reading:
     for change in edits:
+        assert not isinstance(change, RenameNeeded)
         if isinstance(change, AddNeeded):
             if change.library not in reading.needed:
                 reading = dataclasses.replace(reading, needed=(change.library, *reading.needed))
