@@ -175,8 +175,8 @@ def with_two_directories(part: bytes, *, shift: int = 12, cms: bytes = b"") -> b
 
 def _directory(hashed: bytes, kind: str, shift: int, requirements: bytes) -> bytes:
     digest = getattr(hashlib, kind)
-    special = digest(requirements).digest() + bytes(digest().digest_size)
-    pages = [
+    special: bytes = digest(requirements).digest() + bytes(digest().digest_size)
+    pages: list[bytes] = [
         digest(hashed[at : at + (1 << shift)]).digest() for at in range(0, len(hashed), 1 << shift)
     ]
     start = 44 + 4 + 8

@@ -295,6 +295,7 @@ def test_problems_are_named(data: bytes, problem: str | None) -> None:
 
 def test_what_is_not_signed_has_no_problems() -> None:
     assert problems(UNSIGNED) == ()
+    assert list(directories(MachO(UNSIGNED))) == []
     assert problems(FILES["libprov.dylib"]) == ()
 
 

@@ -97,7 +97,7 @@ def test_without_a_run_path_nothing_but_the_system_is_found() -> None:
     }
 
 
-@pytest.mark.parametrize("style", RunPathKind)
+@pytest.mark.parametrize("style", [RPATH, RUNPATH])
 def test_every_run_path_serves_the_image_that_has_it(style: RunPathKind) -> None:
     of = {EXTENSION: elf([LIB64], [PROVIDED], style=style)}
 

@@ -17,7 +17,6 @@ from macho_files import (
     PROVIDER,
     SUMS,
     SYSTEM,
-    THIN,
     assembled,
     command_at,
     dylib,
@@ -153,6 +152,16 @@ def test_bytes_that_are_not_zero_are_no_header_room() -> None:
     used = 32 + struct.unpack_from("<I", data, 20)[0]
 
     assert image_of(patched(data, used + 100, "B", 1)).header_room == 100
+
+
+def test_sections_without_bytes_do_not_limit_the_room() -> None:
+    code, zeroed = assembled(linkedit=b"x"), assembled(linkedit=b"x", content=0)
+
+    assert image_of(zeroed).header_room - image_of(code).header_room == LINKEDIT_AT - 2048
+
+
+def test_where_nothing_says_what_is_free_there_is_no_room() -> None:
+    assert image_of(assembled(content=0)).header_room == 0
 
 
 @pytest.mark.parametrize(
@@ -371,7 +380,8 @@ def test_the_newer_command_for_libraries_says_in_its_flags_what_it_is() -> None:
     found = image_of(assembled(use("/weak", 1), use("/again", 2), use("/plain", 0)))
 
     assert found.needed == ("/weak", "/again", "/plain")
-    assert (found.weak_needed, found.reexported) == ({"/weak"}, {"/again"})
+    assert found.weak_needed == {"/weak"}
+    assert found.reexported == {"/again"}
 
 
 def test_every_command_that_ordinals_count_is_a_need() -> None:
@@ -536,7 +546,3 @@ def test_real_providers(
     assert found.name == "@rpath/libscipy_openblas64_.dylib"
     assert found.needed == (SYSTEM,)
     assert {i.library for i in found.imports} <= {SYSTEM, ""}
-
-
-def test_the_thin_fixtures_are_many() -> None:
-    assert len(THIN) >= 15

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from extlib_repair.model import (
+    AddNeeded,
     EditBinary,
     MoveToScripts,
     SetPlatforms,
@@ -119,8 +120,10 @@ def _edit_lines(edit: Edit) -> Iterator[str]:
                 kind = change.run_path.kind if change.run_path else "run path"
                 entries = ":".join(change.run_path.entries) if change.run_path else "none"
                 yield f"  {edit.member}: {kind} {entries}"
-            else:
+            elif isinstance(change, AddNeeded):
                 yield f"  {edit.member}: needs {change.library}"
+            else:
+                yield f"  {edit.member}: needs {change.new} instead of {change.old}"
     elif isinstance(edit, MoveToScripts):
         yield f"  {edit.member}: moves to {edit.target}, a starter takes its place"
     elif isinstance(edit, SetRequirements):
