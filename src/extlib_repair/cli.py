@@ -120,6 +120,7 @@ def _request(line: Line) -> Request:
             sanitize="--sanitize-rpaths" in line.flags,
         ),
         add_needed="--add-needed" in line.flags,
+        resign="--resign" in line.flags,
         require_provided="--require-provided" in line.flags,
         dry_run="--dry-run" in line.flags,
         acknowledged=configuration.acknowledged,

@@ -60,6 +60,7 @@ class Request:
     sources: provider.Sources = dataclasses.field(default_factory=provider.Sources)
     style: reaching.Style = dataclasses.field(default_factory=reaching.Style)
     add_needed: bool = False
+    resign: bool = False
     require_provided: bool = False
     dry_run: bool = False
     acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -166,6 +167,7 @@ def _plan(
         ),
         add_needed=request.add_needed,
         require_provided=request.require_provided,
+        resign=request.resign,
     )
     plan = planning.plan(facts, chosen, options, shipped.names())
     if request.providers and not chosen:
