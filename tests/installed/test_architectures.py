@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+ELF_KINDS = (RunPathKind.RPATH, RunPathKind.RUNPATH)
+
 LINKS: dict[str, tuple[str, ...]] = {
     "no run path": (),
     "short rpath": ("-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN"),
@@ -147,7 +149,7 @@ def test_before_the_edit_no_consumer_finds_the_provider(site: Linked) -> None:
 
 
 @pytest.mark.parametrize("strip", [False, True], ids=["", "stripped afterwards"])
-@pytest.mark.parametrize("kind", RunPathKind)
+@pytest.mark.parametrize("kind", ELF_KINDS)
 def test_edited_consumers_find_the_provider(
     site: Linked, kind: RunPathKind, *, strip: bool
 ) -> None:
@@ -193,7 +195,7 @@ def test_programs_are_edited_and_run(site: Linked) -> None:
         assert site.run("program") == f"{ANSWER}\n"
 
 
-@pytest.mark.parametrize("kind", RunPathKind)
+@pytest.mark.parametrize("kind", ELF_KINDS)
 def test_a_second_reader_agrees_with_what_was_asked_for(site: Linked, kind: RunPathKind) -> None:
     edits: list[BinaryEdit] = [
         AddNeeded(library="libadded.so.1"),
@@ -405,7 +407,7 @@ def musl(tmp_path_factory: pytest.TempPathFactory) -> Musl:
     return Musl(tmp_path_factory.mktemp("musl"))
 
 
-@pytest.mark.parametrize("kind", RunPathKind)
+@pytest.mark.parametrize("kind", ELF_KINDS)
 def test_a_module_for_musl_finds_the_real_openblas(
     tmp_path: Path, musl: Musl, kind: RunPathKind
 ) -> None:
