@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from facts import (
 from extlib_repair.model import (
     AddNeeded,
     EditBinary,
+    Format,
     Kind,
     Member,
     MoveToScripts,
@@ -381,3 +383,13 @@ def test_a_library_is_added_even_where_the_run_path_is_right() -> None:
     assert edits_of(planned(wheel({member: image}), OPENBLAS64, add_needed=True)) == [
         EditBinary(member=member, edits=(AddNeeded(library=LIB64),))
     ]
+
+
+def test_a_file_for_another_system_is_left_alone() -> None:
+    """Such as a Mach-O file among the data of a Linux wheel."""
+    image = dataclasses.replace(elf([LIB64], ["/build/lib"]), format=Format.MACHO)
+
+    found = planned(wheel({"demo/data/_e.so": image}), OPENBLAS64, sanitize=True)
+
+    assert [edit for edit in found.edits if isinstance(edit, EditBinary)] == []
+    assert "warning stray-run-path" not in codes(found.findings)
