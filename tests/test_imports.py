@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "demo": {"pipeline", "process", "provider"},
     "dependency": set(),
+    "dyld": {"binary.macho_run_path", "layout", "loading"},
     "engines": {"engines.auditwheel", "engines.delocate", "engines.none"},
     "engines.apple_tools": {"binary.codesign", "binary.macho_edit", "binary.macho_file", "process"},
     "engines.auditwheel": {"engines", "process"},
@@ -112,6 +113,7 @@ NO_IMPORTS_OF_OURS = {"model", "errors"}
 PURE = {
     "checking",
     "dependency",
+    "dyld",
     "examined",
     "layout",
     "linkage",
