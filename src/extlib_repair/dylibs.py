@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 _SYSTEM = ("/usr/lib/", "/System/")
+_BY_RUN_PATH = "@rpath/"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +119,7 @@ def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Pa
 
 def install_name(library: ProviderLibrary) -> str:
     """Return the name by which consumers need a library."""
-    own = library.image.name
-    wanted = f"@rpath/{library.name}"
-    return own if own == wanted else wanted
+    return f"{_BY_RUN_PATH}{library.name}"
 
 
 def _uses(
@@ -136,13 +135,22 @@ def _uses(
     """
     for needed in image.needed:
         name = layout.basename(needed)
-        place = macho_run_path.target(needed, at) if at is not None else None
-        if needed.startswith(_SYSTEM) or place in installed:
+        if needed.startswith(_SYSTEM) or not installed.isdisjoint(_places(needed, image, at)):
             continue
         for provider in providers:
             library = provider.libraries.get(name)
             if library is not None:
                 yield _Use(image=image, needed=needed, provider=provider, library=library)
+
+
+def _places(needed: str, image: Image, at: SitePath | None) -> Iterator[SitePath]:
+    """Yield where dyld looks below site-packages, as far as the image itself says it."""
+    if at is not None:
+        entries = [f"{e}/" for e in image.search] if needed.startswith(_BY_RUN_PATH) else [""]
+        for entry in entries:
+            place = macho_run_path.target(entry + needed.removeprefix(_BY_RUN_PATH), at)
+            if not isinstance(place, macho_run_path.Stray):
+                yield place
 
 
 def _of_symbols(member: Member, uses: Iterable[_Use]) -> Iterator[Finding]:
@@ -221,7 +229,9 @@ def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
     entries = [entry for image in binary.images for entry in image.search]
     cleaned = macho_run_path.cleaned(entries, binary.at, lambda _: None)
     reached = {macho_run_path.target(entry, binary.at) for entry in cleaned}
-    by_run_path = [li for li in binary.libraries.values() if names[li.name].startswith("@rpath/")]
+    by_run_path = [
+        li for li in binary.libraries.values() if names[li.name].startswith(_BY_RUN_PATH)
+    ]
     folders = dict.fromkeys(library.directory for library in by_run_path)
     new = tuple(macho_run_path.entry_to(binary.at, f) for f in folders if f not in reached)
     run_path = RunPath(entries=cleaned + new, kind=RunPathKind.LC_RPATH)
@@ -230,16 +240,15 @@ def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
 
 def _holds(image: Image, edits: Iterable[BinaryEdit]) -> bool:
     """Whether an image says already what edits would make it say; its signature does not count."""
-    for edit in edits:
-        if isinstance(edit, RenameNeeded) and edit.old in image.needed:
-            return False
-        if isinstance(edit, AddNeeded) and edit.library not in image.needed:
-            return False
-        if isinstance(edit, SetRunPath):
-            wanted = edit.run_path.entries if edit.run_path else ()
-            if image.search != wanted:
-                return False
-    return True
+    return all(_holds_one(image, edit) for edit in edits)
+
+
+def _holds_one(image: Image, edit: BinaryEdit) -> bool:
+    if isinstance(edit, RenameNeeded):
+        return edit.old not in image.needed
+    if isinstance(edit, AddNeeded):
+        return edit.library in image.needed
+    return image.search == (edit.run_path.entries if edit.run_path else ())
 
 
 def _strays(binary: _Binary) -> Iterator[Finding]:

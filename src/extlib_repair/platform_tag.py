@@ -63,13 +63,15 @@ def _macos(
             floor = tags.lowest_macos(provider.platforms, arch)
             if floor is None:
                 findings.append(_other_machine(provider, arch))
-            elif any(tags.is_older_macos(tags.parse(tag), floor) for tag in result):
-                wanted = tags.raised_macos(result, floor)
-                if promise.keep:
-                    findings.append(_too_low(provider, floor.tag, ".".join(result)))
-                else:
-                    findings.append(_raised(result, wanted, provider, Severity.NOTE))
-                    result = wanted
+                continue
+            wanted = tags.raised_macos(result, floor, arch)
+            if set(wanted) == set(result):
+                continue
+            if promise.keep:
+                findings.append(_too_low(provider, floor.tag, ".".join(result)))
+            else:
+                findings.append(_raised(result, wanted, provider, Severity.NOTE))
+                result = wanted
     return result, tuple(findings)
 
 

@@ -120,12 +120,14 @@ def lowest_macos(platforms: tuple[str, ...], arch: str) -> Platform | None:
     return min(known, key=_version) if known else None
 
 
-def raised_macos(platforms: tuple[str, ...], floor: Platform) -> tuple[str, ...]:
-    """Return macOS tags that promise no older system than ``floor`` does, in sorted order."""
+def raised_macos(platforms: tuple[str, ...], floor: Platform, arch: str) -> tuple[str, ...]:
+    """Return macOS tags that promise for ``arch`` no older system than ``floor``, sorted."""
     major, minor = _version(floor)
     known = [parse(tag) for tag in platforms]
     raised_tags = {
-        f"macosx_{major}_{minor}_{own.arch}" if is_older_macos(own, floor) else own.tag
+        f"macosx_{major}_{minor}_{own.arch}"
+        if own.arch == arch and is_older_macos(own, floor)
+        else own.tag
         for own in known
     }
     return tuple(sorted(raised_tags))
