@@ -118,8 +118,10 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "show a pure wheel": ["show", str(good)],
         "check a pure wheel": ["check", str(good)],
         "show a wheel without a binary": ["show", str(linux)],
-        "check a wheel for macOS": ["check", str(mac)],
-        "a provider for macOS": [str(mac), "--provided-by", "scipy-openblas64"],
+        "check a wheel for Windows": ["check", str(windows)],
+        "a provider for macOS that is not there": [
+            *(str(mac), "--provided-by", "scipy-openblas64", "--provider-python", str(empty)),
+        ],
         "show a damaged binary": ["show", str(elf)],
         "show a known provider": ["show", str(known)],
         "check a known provider": ["check", str(known)],
