@@ -6,9 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from facts import MARKED, PROV, codes, dylib, macho, macos_provider, macos_wheel, planned
+from facts import MARKED, PROV, codes, dylib, macho, macos_provider, macos_wheel, planned, policy
+from hypothesis import given
+from hypothesis import strategies as st
+from macho_files import FILES, LOADED
 
-from extlib_repair import dylibs, planning
+from extlib_repair import binary, dylibs, examined, planning
+from extlib_repair.binary import macho_edit, macho_run_path
+from extlib_repair.layout import basename
 from extlib_repair.model import (
     AddNeeded,
     EditBinary,
@@ -416,3 +421,108 @@ def test_consumers_need_a_library_by_its_file_name() -> None:
     (named_otherwise,) = macos_provider("p", dylib(name="/DLC/libprov.dylib")).libraries.values()
 
     assert dylibs.install_name(named_otherwise) == NAME
+
+
+OF_FIXTURES = macos_provider(
+    "scipy-openblas64",
+    *binary.read(FILES["libprov.dylib"]).images,
+    path="scipy_openblas64/lib/libprov.dylib",
+    platforms=["macosx_11_0_universal2"],
+    rules=policy("scipy-openblas64", "scipy_", "64_"),
+)
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_the_plan_for_a_real_file_is_carried_out_and_holds(name: str) -> None:
+    def of(data: bytes) -> WheelFacts:
+        images = binary.read(data).images
+        return macos_wheel({f"demo/{name}": images}, platforms=["macosx_11_0_universal2"])
+
+    facts = of(FILES[name])
+    plan = planned(facts, OF_FIXTURES, add_needed=True)
+    changes = edited(plan).get(f"demo/{name}", ())
+
+    assert plan.errors == ()
+    assert bool(changes) == ("libprov.dylib" in needed_of(facts))
+    written = of(macho_edit.edit(FILES[name], changes))
+    assert written.binaries == planning.expected(facts, plan).binaries
+    assert edited(planned(written, OF_FIXTURES, add_needed=True)) == {}
+
+
+def needed_of(facts: WheelFacts) -> set[str]:
+    images = (image for of in facts.binaries.values() for image in of.images)
+    return {basename(name) for image in images for name in image.needed}
+
+
+NEEDED = st.lists(
+    st.sampled_from([BUILD, NAME, STRAIGHT, "@loader_path/libown.dylib", SYSTEM, "libx.dylib"]),
+    unique_by=basename,
+)
+SEARCH = st.lists(st.sampled_from(["/build", ENTRY, "@loader_path", "@loader_path/.dylibs/"]))
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> tuple[Image, ...]:
+    made = []
+    for arch in draw(st.sampled_from([("arm64",), ("x86_64",), ("x86_64", "arm64")])):
+        needed = draw(NEEDED)
+        asked = {library: ["prov_add"] for library in ["", *needed] if draw(st.booleans())}
+        made.append(
+            macho(
+                needed,
+                draw(SEARCH),
+                asked,
+                arch=arch,
+                header_room=draw(st.sampled_from([0, 8, 24, 48, 4096])),
+                signature=draw(st.sampled_from([Signature.NONE, Signature.AD_HOC])),
+            )
+        )
+    return tuple(made)
+
+
+@given(
+    st.dictionaries(st.sampled_from([MODULE, "_top.so", "demo/a/_deep.so"]), slices(), min_size=1),
+    st.booleans(),
+    st.booleans(),
+)
+def test_planning_again_with_what_was_written_changes_nothing(
+    of: dict[str, tuple[Image, ...]],
+    add_needed: bool,  # noqa: FBT001
+    sanitize: bool,  # noqa: FBT001
+) -> None:
+    one = dataclasses.replace(FAT, policy=MARKED.policy)
+    facts = macos_wheel(of, platforms=["macosx_10_13_universal2"], files=["demo/libown.dylib"])
+    plan = planned(facts, one, add_needed=add_needed, sanitize=sanitize)
+    if plan.errors:
+        return
+
+    repaired = with_less_room(facts, plan)
+    known = examined.parse(repaired.examined) if repaired.examined else ()
+
+    assert planned(repaired, *known, add_needed=add_needed, sanitize=sanitize).edits == ()
+    for found_in in repaired.binaries.values():
+        for image in found_in.images:
+            assert image.header_room >= 0
+
+
+def with_less_room(facts: WheelFacts, plan: Plan) -> WheelFacts:
+    """Return the repaired facts; what load commands grew by is room that is gone."""
+    changes = edited(plan)
+    repaired = planning.expected(facts, plan)
+    return dataclasses.replace(
+        repaired,
+        binaries={
+            member: dataclasses.replace(
+                after,
+                images=tuple(
+                    dataclasses.replace(
+                        new,
+                        header_room=old.header_room
+                        - macho_run_path.growth(old, changes.get(member, ())),
+                    )
+                    for old, new in zip(facts.binaries[member].images, after.images, strict=True)
+                ),
+            )
+            for member, after in repaired.binaries.items()
+        },
+    )

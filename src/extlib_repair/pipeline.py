@@ -23,6 +23,7 @@ from extlib_repair import (
 )
 from extlib_repair.archive import MOST_EXPANSION
 from extlib_repair.errors import (
+    CannotEditError,
     EngineError,
     ExtlibRepairError,
     ProviderMismatchError,
@@ -228,5 +229,7 @@ class _Judge:
         kind: type[ExtlibRepairError] = RefusedError
         if any(f.code in planning.PROVIDER_CODES for f in errors):
             kind = ProviderMismatchError
+        elif any(f.code in planning.EDIT_CODES for f in errors):
+            kind = CannotEditError
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise kind(f"{count}; nothing was written")

@@ -61,27 +61,32 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
-CODES = PROVIDER_CODES | {
-    "floor",
-    "no-fixed-place",
-    "no-header-room",
-    "not-found",
-    "nothing-provided",
-    "other-python",
-    "other-soname",
-    "own-copy",
-    "provider-incomplete",
-    "purelib-provider",
-    "record",
-    "requirement-missing",
-    "signed-by-identity",
-    "straight-name",
-    "stray-run-path",
-    "symbols-twice",
-    "tag-too-permissive",
-    "unexamined-releases",
-    "unmatched-exclude",
-}
+EDIT_CODES = frozenset({"no-header-room", "signed-by-identity"})
+"""Codes of errors that mean: this binary cannot be edited."""
+
+CODES = (
+    PROVIDER_CODES
+    | EDIT_CODES
+    | {
+        "floor",
+        "no-fixed-place",
+        "not-found",
+        "nothing-provided",
+        "other-python",
+        "other-soname",
+        "own-copy",
+        "provider-incomplete",
+        "purelib-provider",
+        "record",
+        "requirement-missing",
+        "straight-name",
+        "stray-run-path",
+        "symbols-twice",
+        "tag-too-permissive",
+        "unexamined-releases",
+        "unmatched-exclude",
+    }
+)
 """Codes of all findings."""
 
 _HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z")
