@@ -25,6 +25,7 @@ from extlib_repair.model import (
     RunPath,
     RunPathKind,
     Shipped,
+    Signature,
     WheelFacts,
     WheelName,
     frozen_mapping,
@@ -70,6 +71,37 @@ def elf(
     )
 
 
+def macho(
+    needed: Sequence[str] = (),
+    search: Sequence[str] = (),
+    imports: Mapping[str, Iterable[str]] | None = None,
+    exports: Iterable[str] = (),
+    *,
+    weak: Iterable[str] = (),
+    reexported: Iterable[str] = (),
+    name: str = "",
+    kind: Kind = Kind.EXTENSION_MODULE,
+    arch: str = "arm64",
+    signature: Signature = Signature.AD_HOC,
+    header_room: int = 4096,
+) -> Image:
+    """Return a slice; imports stand by the needed name that supplies them, weak ones too."""
+    asked = [(library, symbol) for library, names in (imports or {}).items() for symbol in names]
+    return Image(
+        format=Format.MACHO,
+        kind=kind,
+        arch=arch,
+        name=name,
+        needed=tuple(needed),
+        run_path=RunPath(entries=tuple(search), kind=RunPathKind.LC_RPATH) if search else None,
+        imports=frozenset(Import(s, library=li, weak=s in set(weak)) for li, s in asked),
+        exports=frozenset(exports),
+        reexported=frozenset(reexported),
+        signature=signature,
+        header_room=header_room,
+    )
+
+
 def members(*names: str) -> tuple[Member, ...]:
     return tuple(map(Member, names))
 
@@ -102,6 +134,54 @@ def wheel(
         ),
         requirements=tuple(requires),
     )
+
+
+def macos_wheel(
+    of: Mapping[str, Image | Sequence[Image]],
+    *,
+    platforms: Sequence[str] = ("macosx_11_0_arm64",),
+    files: Sequence[str] = (),
+) -> WheelFacts:
+    """Return a wheel of thin and fat files."""
+    slices = {m: (i,) if isinstance(i, Image) else tuple(i) for m, i in of.items()}
+    return dataclasses.replace(
+        wheel({m: first for m, (first, *_) in slices.items()}, platforms=platforms, files=files),
+        binaries=frozen_mapping(
+            (Member(m), BinaryFacts(format=Format.MACHO, images=i)) for m, i in slices.items()
+        ),
+    )
+
+
+def dylib(
+    exports: Iterable[str] = (),
+    *,
+    name: str,
+    arch: str = "arm64",
+    needed: Sequence[str] = ("/usr/lib/libSystem.B.dylib",),
+    reexported: Iterable[str] = (),
+) -> Image:
+    return macho(
+        needed,
+        exports=exports,
+        name=name,
+        arch=arch,
+        reexported=reexported,
+        kind=Kind.SHARED_LIBRARY,
+    )
+
+
+def macos_provider(
+    project: str,
+    *slices: Image,
+    path: str = "prov/lib/libprov.dylib",
+    platforms: Sequence[str] = ("macosx_11_0_arm64",),
+    rules: Policy | None = None,
+) -> Provider:
+    """Return a provider of one library, with one image for each slice."""
+    first, *more = slices
+    made = provider(project, {path: first}, platforms=platforms, rules=rules)
+    libraries = {n: dataclasses.replace(li, more=tuple(more)) for n, li in made.libraries.items()}
+    return dataclasses.replace(made, libraries=frozen_mapping(libraries.items()))
 
 
 def policy(project: str, prefix: str = "", suffix: str = "") -> Policy:
@@ -160,6 +240,12 @@ PLAIN = provider("plain-foo", {"foo/libfoo.so.5": library(["foo"])})
 """A provider without a policy, and so without marks."""
 
 
+PROV = macos_provider("prov", dylib(["prov_add", "prov_sub"], name="@rpath/libprov.dylib"))
+"""A provider for macOS; its symbols have no marks."""
+
+MARKED = dataclasses.replace(PROV, policy=policy("prov", "prov_"))
+
+
 def chosen(one: Provider, specifier: str = "", built_against: str = "") -> Chosen:
     request = parse_request(f"{one.project}{specifier}")
     return Chosen(provider=one, request=dataclasses.replace(request, built_against=built_against))
@@ -175,12 +261,14 @@ def planned(
     default: str = "",
     add_needed: bool = False,
     require: bool = False,
+    resign: bool = False,
 ) -> Plan:
     options = planning.Options(
         style=reaching.Style(kind=style, sanitize=sanitize),
         promise=platform_tag.Promise(stated=plat, keep=keep, default=default),
         add_needed=add_needed,
         require_provided=require,
+        resign=resign,
     )
     choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
     return planning.plan(facts, choices, options, SHIPPED)

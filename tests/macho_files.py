@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from macholib.mach_o import LC_RPATH
 from macholib.MachO import MachO as SecondMachO
+from macholib.SymbolTable import SymbolTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,9 @@ class Reading:
     rest: tuple[int, ...]
     """The numbers of all other commands, in their order."""
 
+    imports: frozenset[str]
+    exports: frozenset[str]
+
 
 def second_reading(data: bytes) -> tuple[Reading, ...]:
     """Read with macholib, which wants a file."""
@@ -51,12 +55,12 @@ def second_reading(data: bytes) -> tuple[Reading, ...]:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         macho: Any = SecondMachO(path)
+        return tuple(_reading(macho, header) for header in macho.headers)
     finally:
         Path(path).unlink()
-    return tuple(_reading(header) for header in macho.headers)
 
 
-def _reading(header: Any) -> Reading:
+def _reading(macho: Any, header: Any) -> Reading:
     needed, rpaths, name, rest = [], [], "", []
     for load, command, text in header.commands:
         if load.cmd == LC_RPATH:
@@ -67,7 +71,17 @@ def _reading(header: Any) -> Reading:
             needed.append(_text(text))
         else:
             rest.append(load.cmd)
-    return Reading(needed=tuple(needed), rpaths=tuple(rpaths), name=name, rest=tuple(rest))
+    symbols: Any = SymbolTable(macho, header)
+    return Reading(
+        needed=tuple(needed),
+        rpaths=tuple(rpaths),
+        name=name,
+        rest=tuple(rest),
+        imports=frozenset(_text(n).removeprefix("_") for _, n in getattr(symbols, "undefsyms", [])),
+        exports=frozenset(
+            _text(n).removeprefix("_") for _, n in getattr(symbols, "extdefsyms", [])
+        ),
+    )
 
 
 def _text(data: bytes) -> str:

@@ -118,8 +118,10 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "show a pure wheel": ["show", str(good)],
         "check a pure wheel": ["check", str(good)],
         "show a wheel without a binary": ["show", str(linux)],
-        "check a wheel for macOS": ["check", str(mac)],
-        "a provider for macOS": [str(mac), "--provided-by", "scipy-openblas64"],
+        "check a wheel for Windows": ["check", str(windows)],
+        "a provider for macOS that is not there": [
+            *(str(mac), "--provided-by", "scipy-openblas64", "--provider-python", str(empty)),
+        ],
         "show a damaged binary": ["show", str(elf)],
         "show a known provider": ["show", str(known)],
         "check a known provider": ["check", str(known)],
@@ -222,3 +224,19 @@ def test_check_says_with_its_exit_code_whether_promises_are_kept(
     assert text.err.splitlines()[-1] == f"error: {bad.name} does not keep its promises"
     assert "[not-found]" in text.err
     assert [json.loads(one)["ok"] for one in data] == [False, True]
+
+
+def test_a_reader_that_has_seen_enough_is_no_defect(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, {"pkg/_m.so": FIXTURES.joinpath("plain.so").read_bytes()})
+    command = f"{sys.executable} -m extlib_repair show {wheel}"
+
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} --json | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode in {0, 141}
+    assert "internal" not in done.stderr
+    assert "Broken" not in done.stderr

@@ -164,12 +164,13 @@ def test_the_signature_of_an_identity_is_replaced_when_that_is_allowed() -> None
     [
         [(32, ">I", start_of(SIGNED) - 16)],  # code limit
         [(37, "B", 9)],  # hash type
+        [(36, "B", 0), (37, "B", 0)],  # no hash at all
         [(36, "B", 20)],  # hash size
         [(28, ">I", 1)],  # pages
         [(12, ">I", 0)],  # flags: not ad-hoc
         [(44, ">I", 1)],  # scattered
     ],
-    ids=["limit", "type", "size", "pages", "flags", "scattered"],
+    ids=["limit", "type", "none", "size", "pages", "flags", "scattered"],
 )
 def test_a_signature_that_cannot_be_renewed_is_refused_and_replaced_when_allowed(
     changes: list[tuple[int, str, int]],

@@ -17,8 +17,10 @@ from facts import (
     PLAIN,
     SITE64,
     chosen,
+    dylib,
     elf,
     library,
+    macos_provider,
     planned,
     policy,
     provider,
@@ -54,6 +56,13 @@ CARRIED = dataclasses.replace(
     VERSIONED, carried=frozenset({"libv.so.1", "libw.so"}), requires_python=">=3.9"
 )
 PURE = dataclasses.replace(PLAIN, purelib=True)
+CORE = "@loader_path/libcore.dylib"
+FAT = macos_provider(
+    "fat",
+    dylib(["foo"], name="@rpath/libprov.dylib", arch="x86_64"),
+    dylib(["foo", "other"], name="@rpath/libprov.dylib", needed=[CORE], reexported=[CORE]),
+    platforms=["macosx_11_0_universal2"],
+)
 EMPTY = provider("empty", {}, rules=policy("empty", prefix="e_"))
 
 
@@ -74,8 +83,9 @@ GOOD = text_of(chosen(OPENBLAS64, ">=0.3,<1", built_against="0.3.29"))
         [chosen(CARRIED)],
         [chosen(PURE, "==1.*")],
         [chosen(EMPTY)],
+        [chosen(FAT), chosen(OPENBLAS64)],
     ],
-    ids=["none", "one", "two", "versioned", "carried", "pure", "empty"],
+    ids=["none", "one", "two", "versioned", "carried", "pure", "empty", "fat"],
 )
 def test_what_is_written_is_read_back(choices: list[Chosen]) -> None:
     text = text_of(*choices)
@@ -101,6 +111,39 @@ def test_a_provider_is_as_it_was_seen_apart_from_what_nobody_imports() -> None:
         },
         source="as examined when the wheel was repaired",
     )
+
+
+def test_a_fat_file_is_a_row_for_each_slice() -> None:
+    rows = json.loads(text_of(chosen(FAT)))["providers"][0]["libraries"]
+
+    assert [(row["name"], row["directory"], row["architecture"]) for row in rows] == [
+        ("libprov.dylib", "prov/lib", "x86_64"),
+        ("libprov.dylib", "prov/lib", "arm64"),
+    ]
+    assert [row["reexported"] for row in rows] == [[], [CORE]]
+    assert {row["format"] for row in rows} == {"Mach-O"}
+
+
+def test_the_slices_of_a_fat_file_are_put_together() -> None:
+    found = provider_of(text_of(chosen(FAT)))
+    (seen,) = found.libraries.values()
+
+    assert (seen.name, seen.place) == ("libprov.dylib", "prov/lib/libprov.dylib")
+    assert [image.arch for image in seen.slices] == ["x86_64", "arm64"]
+    assert [image.reexported for image in seen.slices] == [frozenset(), {CORE}]
+    assert [image.exports for image in seen.slices] == [{"foo"}, {"foo"}]
+    assert found.carried == {"/usr/lib/libSystem.B.dylib", CORE}
+
+
+def test_equal_names_in_two_folders_are_two_files() -> None:
+    """The later one counts, as in the mapping of a provider."""
+    data = json.loads(GOOD)
+    rows = data["providers"][0]["libraries"]
+    rows.append({**rows[0], "directory": "elsewhere"})
+
+    (seen,) = provider_of(json.dumps(data)).libraries.values()
+
+    assert (seen.directory, seen.more) == ("elsewhere", ())
 
 
 def test_the_spelling_of_symbols_is_kept_and_a_policy_without_one_is_none() -> None:
@@ -244,6 +287,7 @@ DAMAGED = {
     "built against no version": changed("built-against", "new"),
     "a specifier that is none": changed("specifier", ">>1"),
     "a specifier of no version": changed("specifier", "===new"),
+    "a Mach-O file without what it re-exports": changed("format", "Mach-O", inner=True),
     "an unknown format": changed("format", "COFF", inner=True),
     "a folder above": changed("directory", "../x", inner=True),
     "a folder above on the way": changed("directory", "a/../../x", inner=True),

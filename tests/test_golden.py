@@ -17,13 +17,19 @@ from facts import (
     DGEMM64,
     LIB32,
     LIB64,
+    MARKED,
     OPENBLAS32,
     OPENBLAS64,
     PLAIN,
+    PROV,
     SHIPPED,
     chosen,
+    dylib,
     elf,
     library,
+    macho,
+    macos_provider,
+    macos_wheel,
     planned,
     provider,
     rendered,
@@ -31,10 +37,10 @@ from facts import (
 )
 
 from extlib_repair import checking, planning
-from extlib_repair.model import Chosen, Finding, Import, Kind, Plan
+from extlib_repair.model import Chosen, Finding, Import, Kind, Plan, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from extlib_repair.model import Image, Provider
 
@@ -42,6 +48,7 @@ SOURCE = Path(planning.__file__).parent
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "errors.md"
 LOW = ("manylinux1_x86_64", "manylinux_2_5_x86_64")
 MODULE = "demo/_e.so"
+BUILD, MAC_SYSTEM = "/build/lib/libprov.dylib", "/usr/lib/libSystem.B.dylib"
 
 
 PLANS: dict[str, Callable[[], Plan]] = {
@@ -115,6 +122,26 @@ PLANS: dict[str, Callable[[], Plan]] = {
         chosen(OPENBLAS64, ">=0.4"),
         plat="manylinux_2_17_x86_64",
     ),
+    "macos": lambda: planned(
+        macos_wheel(
+            {
+                MODULE: macho([BUILD, MAC_SYSTEM], ["/build/lib"], {BUILD: ["prov_add"]}),
+                "demo/deep/_fat.so": [
+                    macho([BUILD], ["@loader_path/../.dylibs"], arch="x86_64"),
+                    macho([MAC_SYSTEM]),
+                ],
+                "demo/_full.so": macho([BUILD], header_room=24),
+                "demo/_other.so": macho([MAC_SYSTEM], ["/build/lib"]),
+            },
+            platforms=["macosx_10_13_universal2"],
+        ),
+        macos_provider(
+            "prov",
+            dylib(["prov_add"], name="@rpath/libprov.dylib", arch="x86_64"),
+            dylib(["prov_add"], name="@rpath/libprov.dylib"),
+            platforms=["macosx_11_0_universal2"],
+        ),
+    ),
 }
 
 
@@ -144,6 +171,17 @@ def of_one(
     return planned(
         facts, *providers, plat=plat, keep=keep, default=default, require=require
     ).findings
+
+
+def of_dylib(
+    images: Image | Sequence[Image],
+    one: Provider = PROV,
+    *,
+    member: str = MODULE,
+    platforms: Sequence[str] = ("macosx_11_0_arm64",),
+    keep: bool = False,
+) -> tuple[Finding, ...]:
+    return planned(macos_wheel({member: images}, platforms=platforms), one, keep=keep).findings
 
 
 def tagged(*platforms: str) -> Provider:
@@ -178,15 +216,25 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(elf([LIB64], imports=["scipy_new64_"]), OPENBLAS64),
         of_one(elf([LIB64], imports=[f"scipy_{i:02}64_" for i in range(30)]), OPENBLAS64),
         of_one(elf(["libfoo.so.5"], imports=[Import("a", "V_1", "libfoo.so.5")]), PLAIN),
+        of_dylib(macho([BUILD], imports={BUILD: ["prov_add", "prov_new"]})),
     ],
-    "no-fixed-place": lambda: [of_one(USER, OPENBLAS64, member="demo-1.0.data/data/lib/libx.so")],
+    "no-fixed-place": lambda: [
+        of_one(USER, OPENBLAS64, member="demo-1.0.data/data/lib/libx.so"),
+        of_dylib(macho([BUILD]), member="demo-1.0.data/scripts/prog"),
+    ],
+    "no-header-room": lambda: [of_dylib(macho([BUILD], header_room=0))],
     "not-found": lambda: [of_check(USER), of_check(elf(["libfoo.so.5"]))],
     "nothing-provided": lambda: [
         of_one(elf(["libc.so.6"]), OPENBLAS64),
         of_one(elf(["libfoo.so", "libfoo-0123abcd.so.5"]), PLAIN),
         of_one(elf(["libc.so.6"]), OPENBLAS64, require=True),
     ],
-    "other-architecture": lambda: [of_one(elf([LIB64], arch="i686"), OPENBLAS64)],
+    "other-architecture": lambda: [
+        of_one(elf([LIB64], arch="i686"), OPENBLAS64),
+        of_dylib(
+            [macho([BUILD], arch="x86_64"), macho([BUILD])], platforms=["macosx_11_0_universal2"]
+        ),
+    ],
     "other-c-library": lambda: [of_one(USER, tagged("musllinux_1_2_x86_64"))],
     "other-python": lambda: [
         of_one(USER, dataclasses.replace(OPENBLAS64, requires_python=">=3.12")),
@@ -205,10 +253,13 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(USER, OPENBLAS64, platforms=LOW, keep=True),
         of_one(USER, OPENBLAS64, platforms=LOW, default="manylinux2014_x86_64"),
         of_one(USER, tagged("linux_x86_64")),
+        of_dylib(macho([BUILD]), platforms=["macosx_10_9_arm64"]),
+        of_dylib(macho([BUILD]), platforms=["macosx_10_9_arm64"], keep=True),
     ],
     "preloading": lambda: [
         of_one(elf(["libc.so.6"], imports=[DGEMM64]), OPENBLAS64),
         of_one(elf(["libz.so.1"], imports=["foo"]), PLAIN),
+        of_dylib(macho([MAC_SYSTEM], imports={"": ["prov_add"]}), MARKED),
     ],
     "private-library": lambda: [
         planning.private_library_findings(
@@ -235,7 +286,12 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         ),
         of_check(REPAIRED, chosen(OPENBLAS64), requires=("scipy-openblas64>=0.3.20",)),
     ],
-    "stray-run-path": lambda: [of_one(elf(["libc.so.6"], ["/build/lib", "$ORIGIN/../../x", ""]))],
+    "signed-by-identity": lambda: [of_dylib(macho([BUILD], signature=Signature.IDENTITY))],
+    "straight-name": lambda: [of_dylib(macho([BUILD], header_room=24))],
+    "stray-run-path": lambda: [
+        of_one(elf(["libc.so.6"], ["/build/lib", "$ORIGIN/../../x", ""])),
+        of_dylib(macho([MAC_SYSTEM], ["/build/lib", "@executable_path/x"])),
+    ],
     "symbols-twice": lambda: [
         planned(
             wheel(

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "binary.macho_file": set(),
     "binary.macho_run_path": {"layout"},
     "binary.second_reader": set(),
-    "checking": {"loading", "planning", "platform_tag"},
+    "checking": {"dyld", "layout", "loading", "planning", "platform_tag", "tags"},
     "choosing": {"examined", "fetching", "platform_tag", "policy", "provider", "tags"},
     "cli": {
         "archive",
@@ -51,6 +51,8 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "demo": {"pipeline", "process", "provider"},
     "dependency": set(),
+    "dyld": {"binary.macho_run_path", "layout", "loading"},
+    "dylibs": {"binary.macho_run_path", "layout", "wording"},
     "engines": {"engines.auditwheel", "engines.delocate", "engines.none"},
     "engines.apple_tools": {"binary.codesign", "binary.macho_edit", "binary.macho_file", "process"},
     "engines.auditwheel": {"engines", "process"},
@@ -85,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "planning": {
         "dependency",
+        "dylibs",
         "examined",
         "layout",
         "linkage",
@@ -92,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
         "platform_tag",
         "reaching",
         "symbols",
+        "tags",
     },
     "platform_tag": {"tags"},
     "policy": set(),
@@ -100,11 +104,12 @@ ALLOWED: dict[str, set[str]] = {
     "reaching": {"binary.elf_run_path", "layout", "linkage"},
     "reporting": set(),
     "shipped": {"policy"},
-    "showing": {"layout", "loading"},
-    "symbols": {"linkage"},
+    "showing": {"dyld", "layout", "loading"},
+    "symbols": {"linkage", "wording"},
     "tags": set(),
     "verifying": {"binary.second_reader", "metadata", "wheelfile"},
     "wheelfile": {"archive", "binary", "examined", "metadata"},
+    "wording": set(),
     "writing": {"archive", "binary", "examined", "loader", "metadata", "wheelfile"},
 }
 
@@ -112,6 +117,8 @@ NO_IMPORTS_OF_OURS = {"model", "errors"}
 PURE = {
     "checking",
     "dependency",
+    "dyld",
+    "dylibs",
     "examined",
     "layout",
     "linkage",
@@ -123,6 +130,7 @@ PURE = {
     "showing",
     "symbols",
     "tags",
+    "wording",
 }
 DOES_IO = {"os", "pathlib", "shutil", "tempfile", "sys", "io", "time", "datetime", "random"}
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from facts import LIB32, LIB64, OPENBLAS32, OPENBLAS64, codes, elf, library, planned, wheel
+from facts import (
+    LIB32,
+    LIB64,
+    OPENBLAS32,
+    OPENBLAS64,
+    PROV,
+    codes,
+    elf,
+    library,
+    macho,
+    macos_wheel,
+    planned,
+    wheel,
+)
 
 from extlib_repair import platform_tag
 from extlib_repair.model import Libc, SetPlatforms
@@ -210,3 +223,73 @@ def test_passing_the_usual_tag_of_the_environment_is_a_warning(default: str, sev
     found = planned(facts, OPENBLAS64, default=default)
 
     assert [f.severity for f in found.findings if f.code == "platform-tag"] == [severity]
+
+
+MAC_MODULE = {"demo/_e.so": macho(["/build/lib/libprov.dylib"])}
+
+
+def macos(
+    *own: str, provided: tuple[str, ...], keep: bool = False
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the tags of a macOS wheel that uses a provider with these tags, and the codes."""
+    one = dataclasses.replace(PROV, platforms=provided)
+    plan = planned(macos_wheel(MAC_MODULE, platforms=own), one, keep=keep)
+    return plan.output.platforms, codes(plan.findings)
+
+
+@pytest.mark.parametrize(
+    ("own", "provided", "expected"),
+    [
+        (("macosx_11_0_arm64",), ("macosx_12_0_arm64",), ("macosx_12_0_arm64",)),
+        (("macosx_10_9_x86_64",), ("macosx_10_13_x86_64",), ("macosx_10_13_x86_64",)),
+        (("macosx_11_0_arm64",), ("macosx_12_0_universal2",), ("macosx_12_0_arm64",)),
+        (("macosx_10_9_universal2",), ("macosx_11_0_universal2",), ("macosx_11_0_universal2",)),
+        (
+            ("macosx_10_9_x86_64", "macosx_11_0_arm64"),
+            ("macosx_10_9_x86_64", "macosx_12_0_arm64"),
+            ("macosx_10_9_x86_64", "macosx_12_0_arm64"),
+        ),
+    ],
+)
+def test_macos_tags_are_raised_to_the_providers(
+    own: tuple[str, ...], provided: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert macos(*own, provided=provided) == (expected, ["note platform-tag"])
+    assert macos(*own, provided=provided, keep=True) == (own, ["error platform-tag"])
+
+
+@pytest.mark.parametrize(
+    ("own", "provided"),
+    [
+        ("macosx_12_0_arm64", "macosx_11_0_arm64"),
+        ("macosx_11_0_arm64", "macosx_11_0_arm64"),
+        ("macosx_11_0_arm64", "macosx_10_9_universal2"),
+    ],
+)
+def test_macos_tags_that_promise_no_more_stay(own: str, provided: str) -> None:
+    for keep in (False, True):
+        assert macos(own, provided=(provided,), keep=keep) == ((own,), [])
+
+
+@pytest.mark.parametrize(
+    ("own", "provided"),
+    [
+        ("macosx_11_0_universal2", ("macosx_11_0_arm64",)),
+        ("macosx_11_0_universal2", ("macosx_11_0_arm64", "macosx_10_9_x86_64")),
+        ("macosx_11_0_arm64", ("macosx_10_9_x86_64",)),
+    ],
+)
+def test_every_machine_of_a_macos_wheel_needs_the_provider(
+    own: str, provided: tuple[str, ...]
+) -> None:
+    assert macos(own, provided=provided) == ((own,), ["error other-architecture"])
+
+
+def test_the_newest_macos_of_two_providers_counts() -> None:
+    newer = dataclasses.replace(PROV, platforms=("macosx_13_0_arm64",))
+    older = dataclasses.replace(PROV, platforms=("macosx_12_0_arm64",))
+    facts = macos_wheel(MAC_MODULE)
+
+    for used in ([newer, older], [older, newer]):
+        tags, _ = platform_tag.platforms(facts, used, platform_tag.Promise())
+        assert tags == ("macosx_13_0_arm64",)

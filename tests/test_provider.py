@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from macho_files import FILES
 from wheels import dist_info, make_wheel, read_wheel
 
 from extlib_repair import process, provider
@@ -517,3 +518,65 @@ def test_an_installed_distribution_without_a_record_has_no_files(pythons: Python
     (site / "my_foo-1.0.dist-info" / "RECORD").unlink()
 
     assert dict(pythons.found().libraries) == {}
+
+
+FAT = FILES["libprov.dylib"]
+
+
+def for_macos(wheel: Path, arch: str, policies: Sequence[Path] = ()) -> Provider:
+    sources = Sources(wheels=(wheel,), policies=tuple(policies))
+    return provider.find(FOO, sources, System.MACOS, arch)
+
+
+@pytest.mark.parametrize("arch", ["arm64", "x86_64", "universal2"])
+def test_a_fat_library_has_an_image_for_each_slice(tmp_path: Path, arch: str) -> None:
+    """A universal2 wheel serves both machines, and those that need both."""
+    wheel = foo(tmp_path, {"foo/lib/libfoo.dylib": FAT}, "py3-none-macosx_11_0_universal2")
+
+    (library,) = for_macos(wheel, arch).libraries.values()
+
+    assert (library.name, library.place) == ("libfoo.dylib", "foo/lib/libfoo.dylib")
+    assert [image.arch for image in library.slices] == ["arm64", "x86_64"]
+    assert library.image is library.slice_for("arm64")
+    assert library.slice_for("x86_64") in library.more
+    assert library.slice_for("arm64e") is None
+    assert all("scipy_cblas_ddot64_" in image.exports for image in library.slices)
+
+
+@pytest.mark.parametrize(
+    ("platform", "arch"),
+    [
+        ("macosx_11_0_arm64", "universal2"),
+        ("macosx_11_0_arm64", "x86_64"),
+        ("macosx_10_9_x86_64", "arm64"),
+        ("manylinux_2_17_x86_64", "x86_64"),
+    ],
+)
+def test_a_wheel_for_other_machines_is_refused(tmp_path: Path, platform: str, arch: str) -> None:
+    wheel = foo(tmp_path, {"foo/lib/libfoo.dylib": FAT}, f"py3-none-{platform}")
+
+    with pytest.raises(ProviderMismatchError) as caught:
+        for_macos(wheel, arch)
+
+    assert str(caught.value).endswith(f"is for {platform}, and the consumer for macos {arch}")
+
+
+@pytest.mark.parametrize("arch", ["arm64", "x86_64", "universal2"])
+def test_a_policy_states_the_library_of_a_macos_wheel(tmp_path: Path, arch: str) -> None:
+    rules = stated(tmp_path, prefix="scipy_")
+    text = rules.read_text().replace('"linux"', '"macos"').replace("libfoo.so", "libfoo.dylib")
+    rules.write_text(text)
+    files = {"foo/lib/libfoo.dylib": FAT, "foo/lib/libother.dylib": FAT}
+    wheel = foo(tmp_path, files, "py3-none-macosx_11_0_universal2")
+
+    result = for_macos(wheel, arch, [rules])
+
+    assert list(result.libraries) == ["libfoo.dylib"]
+    assert result.carried == {"libfoo.dylib", "libother.dylib"}
+
+
+def test_a_truncated_dylib_is_named(tmp_path: Path) -> None:
+    wheel = foo(tmp_path, {"foo/lib/libfoo.dylib": FAT[:5000]}, "py3-none-macosx_11_0_arm64")
+
+    with pytest.raises(ProviderMismatchError, match=r"my-foo 1\.0: foo/lib/libfoo\.dylib: "):
+        for_macos(wheel, "arm64")

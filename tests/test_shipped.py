@@ -38,8 +38,10 @@ def test_the_c_library_defines_what_it_defines() -> None:
     assert "scipy_cblas_dgemm64_" not in shipped.names().c_names
 
 
-def test_suppliers_are_known_by_the_needed_names_of_linux() -> None:
+def test_suppliers_are_known_by_the_names_of_their_files() -> None:
     assert shipped.names().suppliers == {
+        "libscipy_openblas.dylib": "scipy-openblas32",
+        "libscipy_openblas64_.dylib": "scipy-openblas64",
         "libscipy_openblas.so": "scipy-openblas32",
         "libscipy_openblas64_.so": "scipy-openblas64",
     }
@@ -56,4 +58,7 @@ def test_libraries_of_other_systems_are_left_out(monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setattr(policy, "all_built_in", lambda: (made,))
 
-    assert shipped.names.__wrapped__().suppliers == {"lib.linux": first.project}
+    assert shipped.names.__wrapped__().suppliers == {
+        "lib.linux": first.project,
+        "lib.macos": first.project,
+    }

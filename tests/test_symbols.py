@@ -23,7 +23,7 @@ from facts import (
 )
 from facts import planned as plan
 
-from extlib_repair import symbols
+from extlib_repair import symbols, wording
 from extlib_repair.linkage import Linkage
 from extlib_repair.model import AddNeeded, Import, Member, Severity
 
@@ -242,11 +242,11 @@ def test_two_providers_each_answer_for_their_own_symbols() -> None:
 
 
 def test_the_shorter_marks_do_not_claim_the_symbols_of_the_longer() -> None:
-    assert symbols.is_spelled_for("scipy_new64_", OPENBLAS64, [OPENBLAS32, OPENBLAS64])
-    assert not symbols.is_spelled_for("scipy_new64_", OPENBLAS32, [OPENBLAS32, OPENBLAS64])
-    assert symbols.is_spelled_for("scipy_new64_", OPENBLAS32, [OPENBLAS32, PLAIN])
-    assert not symbols.is_spelled_for("dgemm_", OPENBLAS32, [OPENBLAS32, PLAIN])
-    assert not symbols.is_spelled_for("scipy_", OPENBLAS32, [OPENBLAS32])
+    assert wording.is_spelled_for("scipy_new64_", OPENBLAS64, [OPENBLAS32, OPENBLAS64])
+    assert not wording.is_spelled_for("scipy_new64_", OPENBLAS32, [OPENBLAS32, OPENBLAS64])
+    assert wording.is_spelled_for("scipy_new64_", OPENBLAS32, [OPENBLAS32, PLAIN])
+    assert not wording.is_spelled_for("dgemm_", OPENBLAS32, [OPENBLAS32, PLAIN])
+    assert not wording.is_spelled_for("scipy_", OPENBLAS32, [OPENBLAS32])
 
 
 def test_the_error_of_one_provider_is_not_the_preloading_of_another() -> None:

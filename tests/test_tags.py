@@ -20,8 +20,8 @@ GLIBC, MUSL = Libc.GLIBC, Libc.MUSL
         ("manylinux2014_aarch64", System.LINUX, "aarch64", GLIBC, (2, 17)),
         ("manylinux_2_27_x86_64", System.LINUX, "x86_64", GLIBC, (2, 27)),
         ("musllinux_1_2_armv7l", System.LINUX, "armv7l", MUSL, (1, 2)),
-        ("macosx_11_0_arm64", System.MACOS, "arm64", None, None),
-        ("macosx_10_9_universal2", System.MACOS, "universal2", None, None),
+        ("macosx_11_0_arm64", System.MACOS, "arm64", None, (11, 0)),
+        ("macosx_10_9_universal2", System.MACOS, "universal2", None, (10, 9)),
         ("win32", System.WINDOWS, "x86", None, None),
         ("win_amd64", System.WINDOWS, "amd64", None, None),
         ("win_arm64", System.WINDOWS, "arm64", None, None),
@@ -126,3 +126,69 @@ def test_raising_never_lowers_and_twice_is_once(platforms: tuple[str, ...], floo
     assert before is not None
     assert lowest.version == max(before.version or (), needed.version or ())
     assert tags.raised(result, needed) == result
+
+
+@pytest.mark.parametrize(
+    ("tag", "arch", "holds"),
+    [
+        ("macosx_11_0_arm64", "arm64", True),
+        ("macosx_11_0_arm64", "x86_64", False),
+        ("macosx_11_0_arm64", "universal2", False),
+        ("macosx_10_9_universal2", "arm64", True),
+        ("macosx_10_9_universal2", "x86_64", True),
+        ("macosx_10_9_universal2", "universal2", True),
+        ("macosx_11_0_arm64", "", True),
+        ("manylinux_2_28_x86_64", "x86_64", True),
+        ("manylinux_2_28_x86_64", "aarch64", False),
+        ("any", "x86_64", True),
+    ],
+)
+def test_a_tag_is_for_all_machines_of_an_architecture(
+    tag: str,
+    arch: str,
+    holds: bool,  # noqa: FBT001
+) -> None:
+    assert tags.holds_for(tags.parse(tag), arch) is holds
+
+
+@pytest.mark.parametrize(
+    ("platforms", "arch", "lowest"),
+    [
+        (("macosx_11_0_arm64", "macosx_10_13_x86_64"), "arm64", "macosx_11_0_arm64"),
+        (("macosx_14_0_arm64", "macosx_11_0_arm64"), "arm64", "macosx_11_0_arm64"),
+        (("macosx_10_9_universal2", "macosx_11_0_arm64"), "arm64", "macosx_10_9_universal2"),
+        (("macosx_10_13_x86_64", "macosx_11_0_arm64"), "universal2", None),
+        (("manylinux_2_28_x86_64", "any"), "x86_64", None),
+    ],
+)
+def test_the_lowest_macos_of_an_architecture(
+    platforms: tuple[str, ...], arch: str, lowest: str | None
+) -> None:
+    assert tags.lowest_macos(platforms, arch) == (tags.parse(lowest) if lowest else None)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "floor", "arch", "expected"),
+    [
+        (("macosx_10_9_x86_64",), "macosx_10_13_x86_64", "x86_64", ("macosx_10_13_x86_64",)),
+        (("macosx_14_0_arm64",), "macosx_11_0_arm64", "arm64", ("macosx_14_0_arm64",)),
+        (("macosx_11_0_arm64",), "macosx_12_0_universal2", "arm64", ("macosx_12_0_arm64",)),
+        (
+            ("macosx_10_9_x86_64", "macosx_11_0_arm64"),
+            "macosx_12_0_arm64",
+            "arm64",
+            ("macosx_10_9_x86_64", "macosx_12_0_arm64"),
+        ),
+        (
+            ("macosx_10_9_x86_64", "macosx_10_15_x86_64"),
+            "macosx_10_15_x86_64",
+            "x86_64",
+            ("macosx_10_15_x86_64",),
+        ),
+        (("linux_x86_64",), "macosx_11_0_arm64", "x86_64", ("linux_x86_64",)),
+    ],
+)
+def test_macos_tags_are_raised_for_their_architecture(
+    platforms: tuple[str, ...], floor: str, arch: str, expected: tuple[str, ...]
+) -> None:
+    assert tags.raised_macos(platforms, tags.parse(floor), arch) == expected

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extlib_repair import planning
+from extlib_repair import dyld, layout, planning, tags
 from extlib_repair.loading import Loading
-from extlib_repair.model import Finding, Libc, SetPlatforms, SetRequirements, Severity
+from extlib_repair.model import Finding, Libc, SetPlatforms, SetRequirements, Severity, System
 from extlib_repair.platform_tag import c_libraries
 
 if TYPE_CHECKING:
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from extlib_repair.model import Chosen, Plan, Shipped, WheelFacts
 
 
-def loading(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> Loading:
+def loading(
+    facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped
+) -> Loading | dyld.Loading:
     """Return where the loader finds what the binaries of a wheel need."""
+    if tags.system_of(facts.name.platforms) is System.MACOS:
+        return dyld.Loading(facts, [c.provider for c in chosen])
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
     return Loading(facts, [c.provider for c in chosen], shipped.system_libraries, libc)
@@ -42,15 +46,14 @@ def findings(
     return tuple(sorted(found, key=planning.importance))
 
 
-def _of_loading(found: Loading, shipped: Shipped) -> Iterator[Finding]:
+def _of_loading(found: Loading | dyld.Loading, shipped: Shipped) -> Iterator[Finding]:
     for member, name in found.missing():
-        project = shipped.suppliers.get(name)
+        project = shipped.suppliers.get(layout.basename(name))
         yield Finding(
             code="not-found",
             severity=Severity.ERROR,
             member=member,
-            message=f"needs {name}, which the loader finds neither in the wheel, nor where a "
-            "provider installs it, nor in the system",
+            message="; ".join(line.strip() for line in found.tried(member, name).splitlines()),
             hint=f"repair it with --provided-by {project or 'NAME, the wheel that supplies it'}",
         )
 

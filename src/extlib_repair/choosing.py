@@ -15,7 +15,6 @@ from extlib_repair import examined, fetching, policy, provider, tags
 from extlib_repair.errors import (
     ProviderMismatchError,
     ProviderNotFoundError,
-    UnsupportedError,
     UsageError,
 )
 from extlib_repair.model import Chosen, Libc, Project, ProviderRequest, System
@@ -43,8 +42,6 @@ def for_repair(
         )
     if facts.project in projects:
         raise _is_provider(facts)
-    if requests:
-        _refuse_macos(facts, "--provided-by does not know")
     provider.check_sources(projects, sources)
     return _found(facts, requests, sources)
 
@@ -93,7 +90,6 @@ def for_check(
     Where provider wheels or a Python are named, what they hold is taken instead: would the consumer
     work with that? Without either, and for wheels that were never repaired, there are none.
     """
-    _refuse_macos(facts, "show and check do not know")
     is_provider = f"{facts.dist_info}/{policy.OWN_FILE}" in facts.members
     if is_provider or facts.project in policy.built_in_projects():
         raise _is_provider(facts)
@@ -137,14 +133,6 @@ def _range(line: str, project: Project) -> str:
         return ""
     same = Project(canonicalize_name(requirement.name)) == project and not requirement.marker
     return str(requirement.specifier) if same else ""
-
-
-def _refuse_macos(facts: WheelFacts, what: str) -> None:
-    if tags.system_of(facts.name.platforms) is System.MACOS:
-        raise UnsupportedError(
-            f"{what} macOS wheels in this version",
-            hint="without a provider, delocate repairs them as always",
-        )
 
 
 def _is_provider(facts: WheelFacts) -> UsageError:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extlib_repair import __version__, commandline, reporting
-from extlib_repair.errors import BUG_EXIT_CODE, ExtlibRepairError, RefusedError, UsageError
+from extlib_repair.errors import (
+    BROKEN_PIPE_EXIT_CODE,
+    BUG_EXIT_CODE,
+    ExtlibRepairError,
+    RefusedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (``| head``); Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_EXIT_CODE
     except KeyboardInterrupt:
         reporting.say("interrupted")
         return 130
@@ -34,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         reporting.show_bug(error)
         return BUG_EXIT_CODE
+    return code
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -120,6 +133,7 @@ def _request(line: Line) -> Request:
             sanitize="--sanitize-rpaths" in line.flags,
         ),
         add_needed="--add-needed" in line.flags,
+        resign="--resign" in line.flags,
         require_provided="--require-provided" in line.flags,
         dry_run="--dry-run" in line.flags,
         acknowledged=configuration.acknowledged,

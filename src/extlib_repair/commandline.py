@@ -44,6 +44,7 @@ promises, without running anything.
   --sanitize-rpaths          remove run path entries that leave site-packages from every binary
   --add-needed               name the provider's library in binaries that use its symbols without
                              naming it (built for preloading)
+  --resign                   replace the signature of an identity by an ad-hoc one (macOS)
   --dry-run                  print the plan and write nothing
   --keep-going               go on with the next wheel after a failure
   --most-expansion N         accept archives that unpack to N times their size (default 50)
@@ -82,6 +83,7 @@ FLAGS = frozenset(
         "--add-needed",
         "--dry-run",
         "--fetch",
+        "--resign",
         "--keep-going",
         "--json",
         "--verbose",

@@ -28,7 +28,15 @@ LISTS = ("provided-by", "provider-wheel", "policy", "built-against")
 PATHS = ("provider-wheel", "policy")
 STRINGS = ("provider-python", "wheel-dir")
 NUMBERS = ("most-expansion",)
-SWITCHES = ("require-provided", "runpath", "sanitize-rpaths", "add-needed", "keep-going", "fetch")
+SWITCHES = (
+    "require-provided",
+    "runpath",
+    "sanitize-rpaths",
+    "add-needed",
+    "keep-going",
+    "fetch",
+    "resign",
+)
 ENGINES = {"auditwheel-options": "auditwheel"}
 """Options for an engine, as its command line has them: key -> engine."""
 

@@ -8,6 +8,8 @@ edited, 7 cannot write the output, 70 a bug of ours.
 from typing import ClassVar
 
 BUG_EXIT_CODE = 70
+BROKEN_PIPE_EXIT_CODE = 141
+"""What a shell reports of a program that SIGPIPE ended."""
 
 
 class ExtlibRepairError(Exception):

@@ -6,6 +6,7 @@ the providers as they were seen, but of their exports only the ones that the con
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,12 +78,17 @@ def _described(choice: Chosen, imported: Collection[str]) -> dict[str, Any]:
         "built-against": request.built_against,
         "prefix": policy.symbol_prefix if policy else "",
         "suffix": policy.symbol_suffix if policy else "",
-        "libraries": [_library(li, imported) for _, li in sorted(provider.libraries.items())],
+        "libraries": [
+            _library(library, image, imported)
+            for _, library in sorted(provider.libraries.items())
+            for image in library.slices
+        ],
     }
 
 
-def _library(library: ProviderLibrary, imported: Collection[str]) -> dict[str, Any]:
-    image = library.image
+def _library(library: ProviderLibrary, image: Image, imported: Collection[str]) -> dict[str, Any]:
+    """Return a row; a file of several slices has one for each, which share name and folder."""
+    of_macho = {"reexported": sorted(image.reexported)} if image.format is Format.MACHO else {}
     return {
         "name": library.name,
         "directory": library.directory,
@@ -92,11 +98,12 @@ def _library(library: ProviderLibrary, imported: Collection[str]) -> dict[str, A
         "needed": list(image.needed),
         "versions": list(image.versions),
         "symbols": sorted(image.exports.intersection(imported)),
+        **of_macho,
     }
 
 
 def _chosen(row: object) -> Chosen:
-    libraries = [_provider_library(library) for library in _typed(row, "libraries", list)]
+    libraries = _whole(map(_provider_library, _typed(row, "libraries", list)))
     project = _project(_typed(row, "project", str))
     policy = Policy(
         project=project,
@@ -110,7 +117,7 @@ def _chosen(row: object) -> Chosen:
         version=_version(_typed(row, "version", str)),
         platforms=_texts(row, "platforms"),
         libraries=frozen_mapping((library.name, library) for library in libraries),
-        carried=frozenset(name for library in libraries for name in library.image.needed),
+        carried=frozenset(n for li in libraries for image in li.slices for n in image.needed),
         purelib=_typed(row, "purelib", bool),
         policy=policy if policy.symbol_prefix or policy.symbol_suffix else None,
         source="as examined when the wheel was repaired",
@@ -124,15 +131,27 @@ def _chosen(row: object) -> Chosen:
     return Chosen(provider=provider, request=request)
 
 
+def _whole(rows: Iterable[ProviderLibrary]) -> tuple[ProviderLibrary, ...]:
+    """Put the slices of each file together, in the order of their rows."""
+    found: dict[SitePath, ProviderLibrary] = {}
+    for row in rows:
+        first = found.setdefault(row.place, row)
+        if first is not row:
+            found[row.place] = dataclasses.replace(first, more=(*first.more, row.image))
+    return tuple(found.values())
+
+
 def _provider_library(row: object) -> ProviderLibrary:
+    kind = Format(_typed(row, "format", str))
     image = Image(
-        format=Format(_typed(row, "format", str)),
+        format=kind,
         kind=Kind.SHARED_LIBRARY,
         arch=_typed(row, "architecture", str),
         name=_typed(row, "soname", str),
         needed=_texts(row, "needed"),
         exports=frozenset(_texts(row, "symbols")),
         versions=_texts(row, "versions"),
+        reexported=frozenset(_texts(row, "reexported") if kind is Format.MACHO else ()),
     )
     name, directory = _typed(row, "name", str), _typed(row, "directory", str)
     if "/" in name or not _PATH.fullmatch(name) or (directory and not _PATH.fullmatch(directory)):

@@ -30,7 +30,7 @@ _MUSL_ITSELF = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\..*")
 _BESIDE_MUSL = frozenset({"libz.so.1"})
 """All that a musllinux wheel may need from outside apart from musl (auditwheel's policies)."""
 
-_PREFIX = "{prefix}"
+PREFIX = "{prefix}"
 """Stands for the folder that holds ``bin``; nobody knows how far it is from site-packages."""
 
 
@@ -82,7 +82,7 @@ class Loading:
         self._system = _BESIDE_MUSL if self._on_musl else system_libraries
         self._images = facts.image_map
         self._members = {
-            place: member for member in facts.members if (place := _place(member)) is not None
+            place: member for member in facts.members if (place := place_of(member)) is not None
         }
         self._provided = {
             _join(library.directory, library.name): (provider, library)
@@ -101,6 +101,13 @@ class Loading:
                 if found.supplier is Supplier.NOBODY:
                     yield member, name
 
+    def tried(self, _: Member, name: str) -> str:
+        """Say that nobody supplies a needed name."""
+        return (
+            f"needs {name}, which the loader finds neither in the wheel, nor where a provider "
+            "installs it, nor in the system"
+        )
+
     def _resolve(self) -> None:
         """Load every program and module; then the libraries that nobody has loaded so far.
 
@@ -118,7 +125,7 @@ class Loading:
 
     def _load(self, member: Member) -> None:
         """Go through what one image brings in, in the loader's order."""
-        root = _Loaded(member, self._images[member], _place(member), None)
+        root = _Loaded(member, self._images[member], place_of(member), None)
         queue = [root]
         known: dict[str, Found] = {}
         self._introduce(root.image, Found(supplier=Supplier.WHEEL, place=root.at), known)
@@ -218,13 +225,13 @@ def is_system_library(name: str, system_libraries: Collection[str]) -> bool:
     return name in system_libraries or _LOADER.fullmatch(name) is not None
 
 
-def _place(member: Member) -> SitePath | None:
+def place_of(member: Member) -> SitePath | None:
     """Return where a member is installed; programs and data lie below a folder of their own."""
     if layout.is_script(member):
-        return SitePath(f"{_PREFIX}/bin/{layout.basename(member)}")
+        return SitePath(f"{PREFIX}/bin/{layout.basename(member)}")
     match member.split("/", maxsplit=2):
         case [folder, "data", rest] if folder.endswith(".data"):
-            return SitePath(f"{_PREFIX}/{rest}")
+            return SitePath(f"{PREFIX}/{rest}")
         case _:
             return layout.installed(member)
 
@@ -246,10 +253,10 @@ def _targets(one: _Loaded) -> Iterator[SitePath]:
     """Yield where the entries of an image lead; from below ``{prefix}`` they never leave it."""
     if one.at is None:
         return
-    below_prefix = one.at.startswith(f"{_PREFIX}/")
+    below_prefix = one.at.startswith(f"{PREFIX}/")
     for entry in one.image.search:
         folder = elf_run_path.target(entry, one.at)
         if isinstance(folder, elf_run_path.Stray):
             continue
-        if not below_prefix or f"{folder}/".startswith(f"{_PREFIX}/"):
+        if not below_prefix or f"{folder}/".startswith(f"{PREFIX}/"):
             yield folder

@@ -283,6 +283,24 @@ class ProviderLibrary:
 
     directory: SitePath
     image: Image
+    """The first slice of a Mach-O file; the only image of others."""
+
+    more: tuple[Image, ...] = ()
+    """The other slices of a Mach-O file."""
+
+    @property
+    def slices(self) -> tuple[Image, ...]:
+        """Every image of the file."""
+        return (self.image, *self.more)
+
+    @property
+    def place(self) -> SitePath:
+        """The path of the file."""
+        return SitePath(f"{self.directory}/{self.name}".lstrip("/"))
+
+    def slice_for(self, arch: str) -> Image | None:
+        """Return the image for an architecture, or None."""
+        return next((image for image in self.slices if image.arch == arch), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +402,8 @@ class EditBinary:
 
     member: Member
     edits: tuple[BinaryEdit, ...]
+    resign: bool = False
+    """Replace the signature of an identity by an ad-hoc one (Mach-O)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,6 +459,15 @@ class Finding:
     member: Member | None = None
     message: str
     hint: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is to be done about the binaries of a wheel."""
+
+    used: tuple[Provider, ...]
+    edits: tuple[Edit, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from extlib_repair import (
 )
 from extlib_repair.archive import MOST_EXPANSION
 from extlib_repair.errors import (
+    CannotEditError,
     EngineError,
     ExtlibRepairError,
     ProviderMismatchError,
@@ -60,6 +61,7 @@ class Request:
     sources: provider.Sources = dataclasses.field(default_factory=provider.Sources)
     style: reaching.Style = dataclasses.field(default_factory=reaching.Style)
     add_needed: bool = False
+    resign: bool = False
     require_provided: bool = False
     dry_run: bool = False
     acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -166,6 +168,7 @@ def _plan(
         ),
         add_needed=request.add_needed,
         require_provided=request.require_provided,
+        resign=request.resign,
     )
     plan = planning.plan(facts, chosen, options, shipped.names())
     if request.providers and not chosen:
@@ -226,5 +229,7 @@ class _Judge:
         kind: type[ExtlibRepairError] = RefusedError
         if any(f.code in planning.PROVIDER_CODES for f in errors):
             kind = ProviderMismatchError
+        elif any(f.code in planning.EDIT_CODES for f in errors):
+            kind = CannotEditError
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise kind(f"{count}; nothing was written")

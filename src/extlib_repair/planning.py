@@ -10,7 +10,17 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
-from extlib_repair import dependency, examined, layout, oddities, platform_tag, reaching, symbols
+from extlib_repair import (
+    dependency,
+    dylibs,
+    examined,
+    layout,
+    oddities,
+    platform_tag,
+    reaching,
+    symbols,
+    tags,
+)
 from extlib_repair.linkage import Linkage
 from extlib_repair.model import (
     BinaryFacts,
@@ -19,11 +29,13 @@ from extlib_repair.model import (
     Finding,
     Member,
     MoveToScripts,
+    Part,
     Plan,
     SetExamined,
     SetPlatforms,
     SetRequirements,
     Severity,
+    System,
     applied,
     frozen_mapping,
 )
@@ -31,7 +43,7 @@ from extlib_repair.model import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from extlib_repair.model import Edit, Image, Provider, Shipped, WheelFacts
+    from extlib_repair.model import Edit, Provider, Shipped, WheelFacts
 
 PROVIDER_CODES = frozenset(
     {
@@ -49,24 +61,32 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
-CODES = PROVIDER_CODES | {
-    "floor",
-    "no-fixed-place",
-    "not-found",
-    "nothing-provided",
-    "other-python",
-    "other-soname",
-    "own-copy",
-    "provider-incomplete",
-    "purelib-provider",
-    "record",
-    "requirement-missing",
-    "stray-run-path",
-    "symbols-twice",
-    "tag-too-permissive",
-    "unexamined-releases",
-    "unmatched-exclude",
-}
+EDIT_CODES = frozenset({"no-header-room", "signed-by-identity"})
+"""Codes of errors that mean: this binary cannot be edited."""
+
+CODES = (
+    PROVIDER_CODES
+    | EDIT_CODES
+    | {
+        "floor",
+        "no-fixed-place",
+        "not-found",
+        "nothing-provided",
+        "other-python",
+        "other-soname",
+        "own-copy",
+        "provider-incomplete",
+        "purelib-provider",
+        "record",
+        "requirement-missing",
+        "straight-name",
+        "stray-run-path",
+        "symbols-twice",
+        "tag-too-permissive",
+        "unexamined-releases",
+        "unmatched-exclude",
+    }
+)
 """Codes of all findings."""
 
 _HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z")
@@ -80,6 +100,8 @@ class Options:
     promise: platform_tag.Promise = dataclasses.field(default_factory=platform_tag.Promise)
     add_needed: bool = False
     require_provided: bool = False
+    resign: bool = False
+    """Replace signatures of an identity by ad-hoc ones (Mach-O)."""
 
 
 def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped) -> Plan:
@@ -89,6 +111,40 @@ def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped:
     is found is reported.
     """
     providers = [c.provider for c in chosen]
+    if tags.system_of(facts.name.platforms) is System.MACOS:
+        part = _of_dylibs(facts, providers, options)
+    else:
+        part = _of_elf(facts, providers, options, shipped)
+    in_use = [c for c in chosen if c.provider in part.used]
+    requirements, of_requirements = _requirements(facts, in_use)
+    platforms, of_platforms = platform_tag.platforms(facts, part.used, options.promise)
+    findings = [*part.findings, *of_requirements, *of_platforms]
+    return Plan(
+        edits=(
+            *part.edits,
+            *_changed(SetRequirements(requirements=requirements), facts.requirements),
+            *_changed(SetPlatforms(platforms=platforms), facts.name.platforms),
+            *_examined(facts, in_use),
+        ),
+        findings=tuple(sorted(findings, key=importance)),
+        output=dataclasses.replace(facts.name, platforms=platforms),
+    )
+
+
+def _of_dylibs(facts: WheelFacts, providers: Sequence[Provider], options: Options) -> Part:
+    """Return what is to be done about the Mach-O files of a wheel."""
+    wishes = dylibs.Wishes(
+        sanitize=options.style.sanitize, add_needed=options.add_needed, resign=options.resign
+    )
+    part = dylibs.part(facts, providers, wishes)
+    unused = _unused(facts, providers, part.used, require=options.require_provided)
+    return dataclasses.replace(part, findings=(*part.findings, *unused))
+
+
+def _of_elf(
+    facts: WheelFacts, providers: Sequence[Provider], options: Options, shipped: Shipped
+) -> Part:
+    """Return what is to be done about the ELF files of a wheel."""
     c_names = shipped.c_names
     preloading = tuple(symbols.preloading(Linkage(facts.image_map, providers), providers, c_names))
     sure = [p for p in preloading if p.finding.severity is Severity.ERROR]
@@ -97,26 +153,16 @@ def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped:
     linkage = Linkage(images, providers)
     used = linkage.used()
     reported = [p for p in preloading if not (options.add_needed and p in sure)]
-    findings = [p.finding for p in reported]
     wanted = [p.provider for p in reported if p in sure]
-    findings += _unused(facts, providers, [*used, *wanted], require=options.require_provided)
-    findings += oddities.findings(facts, used, linkage, shipped.system_libraries)
-    findings += symbols.findings(linkage, providers, c_names, reported)
     edits, of_run_paths = reaching.edits(facts, linkage, options.style, additions)
-    in_use = [c for c in chosen if c.provider in used]
-    requirements, of_requirements = _requirements(facts, in_use)
-    platforms, of_platforms = platform_tag.platforms(facts, used, options.promise)
-    findings += (*of_run_paths, *of_requirements, *of_platforms)
-    return Plan(
-        edits=(
-            *edits,
-            *_changed(SetRequirements(requirements=requirements), facts.requirements),
-            *_changed(SetPlatforms(platforms=platforms), facts.name.platforms),
-            *_examined(facts, in_use, images.values()),
-        ),
-        findings=tuple(sorted(findings, key=importance)),
-        output=dataclasses.replace(facts.name, platforms=platforms),
+    findings = (
+        *(p.finding for p in reported),
+        *_unused(facts, providers, [*used, *wanted], require=options.require_provided),
+        *oddities.findings(facts, used, linkage, shipped.system_libraries),
+        *symbols.findings(linkage, providers, c_names, reported),
+        *of_run_paths,
     )
+    return Part(used=used, edits=edits, findings=findings)
 
 
 def private_library_findings(
@@ -230,9 +276,8 @@ def _changed(edit: SetRequirements | SetPlatforms, old: tuple[str, ...]) -> tupl
     return () if new == old else (edit,)
 
 
-def _examined(
-    facts: WheelFacts, used: Sequence[Chosen], images: Iterable[Image]
-) -> tuple[Edit, ...]:
+def _examined(facts: WheelFacts, used: Sequence[Chosen]) -> tuple[Edit, ...]:
+    images = (image for binary in facts.binaries.values() for image in binary.images)
     imported = {name for image in images for i in image.imports for name in (i.key, i.name)}
     text = examined.as_json(used, imported) if used else facts.examined
     return () if text == facts.examined else (SetExamined(text=text),)

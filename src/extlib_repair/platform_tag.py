@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from extlib_repair import tags
-from extlib_repair.model import Finding, Libc, Severity
+from extlib_repair.model import Finding, Libc, Severity, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,8 @@ def platforms(
     facts: WheelFacts, used: Sequence[Provider], promise: Promise
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """Return the platform tags that a consumer of these providers can have, and why."""
+    if tags.system_of(facts.name.platforms) is System.MACOS:
+        return _macos(facts.name.platforms, used, promise)
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     result = facts.name.platforms
     findings: list[Finding] = []
@@ -48,6 +50,40 @@ def platforms(
         result, found = _raise_to(result, provider, promise)
         findings += found
     return result, tuple(findings)
+
+
+def _macos(
+    platforms: tuple[str, ...], used: Sequence[Provider], promise: Promise
+) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Return the tags of a macOS wheel: no older system than its providers have."""
+    result = platforms
+    findings: list[Finding] = []
+    for provider in used:
+        for arch in sorted({tags.parse(tag).arch for tag in platforms}):
+            floor = tags.lowest_macos(provider.platforms, arch)
+            if floor is None:
+                findings.append(_other_machine(provider, arch))
+                continue
+            wanted = tags.raised_macos(result, floor, arch)
+            if set(wanted) == set(result):
+                continue
+            if promise.keep:
+                findings.append(_too_low(provider, floor.tag, ".".join(result)))
+            else:
+                findings.append(_raised(result, wanted, provider, Severity.NOTE))
+                result = wanted
+    return result, tuple(findings)
+
+
+def _other_machine(provider: Provider, arch: str) -> Finding:
+    return Finding(
+        code="other-architecture",
+        severity=Severity.ERROR,
+        message=f"the wheel is for {arch}, and {provider.label} for "
+        f"{', '.join(provider.platforms)}",
+        hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE; "
+        "universal2 needs universal2, since pip installs one wheel of a provider",
+    )
 
 
 def _raise_to(

@@ -43,7 +43,6 @@ from extlib_repair.wheelfile import WheelFile
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from extlib_repair.model import Image
 
 _LIBRARY = re.compile(r".+\.(so(\.[0-9][\w.]*)?|dylib|dll)")
 _HASHED = re.compile(r"[^.]+-[0-9a-f]{8}\..+|.+-[0-9a-f]{32}\.dll")
@@ -300,7 +299,7 @@ def _refuse_bad_version(files: _Files, label: str) -> None:
 
 def _refuse_other_platform(files: _Files, label: str, system: System, arch: str) -> None:
     known = [tags.parse(tag) for tag in files.platforms]
-    if any(p.system is system and arch in (p.arch, "") for p in known):
+    if any(p.system is system and tags.holds_for(p, arch) for p in known):
         return
     if all(p.system is System.ANY for p in known):
         return
@@ -370,10 +369,12 @@ def _library(
     files: _Files, path: SitePath, label: str, data: bytes | None = None
 ) -> ProviderLibrary:
     try:
-        image: Image = binary.read(files.read(path) if data is None else data).images[0]
+        first, *more = binary.read(files.read(path) if data is None else data).images
     except (BadBinaryError, BadWheelError) as error:
         raise ProviderMismatchError(f"{label}: {path}: {error}") from None
-    return ProviderLibrary(name=layout.basename(path), directory=layout.folder(path), image=image)
+    return ProviderLibrary(
+        name=layout.basename(path), directory=layout.folder(path), image=first, more=tuple(more)
+    )
 
 
 def _requires_python(files: _Files) -> str:

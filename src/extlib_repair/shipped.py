@@ -19,7 +19,7 @@ def names() -> Shipped:
             (library.name, rules.project)
             for rules in policy.all_built_in()
             for library in rules.libraries
-            if library.system is System.LINUX
+            if library.system in (System.LINUX, System.MACOS)
         ),
     )
 

@@ -12,6 +12,7 @@ from extlib_repair.loading import Supplier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from extlib_repair import dyld
     from extlib_repair.loading import Found, Loading
     from extlib_repair.model import Chosen, WheelFacts
 
@@ -25,7 +26,9 @@ _GAP = "\N{NO-BREAK SPACE}"
 """Stands for a space at which no line ends while lines are filled."""
 
 
-def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: Loading) -> dict[str, Any]:
+def described(
+    facts: WheelFacts, chosen: Sequence[Chosen], loading: Loading | dyld.Loading
+) -> dict[str, Any]:
     """Return everything that is shown, in the form of JSON; paths are below site-packages."""
     return {
         "schema": SCHEMA,
@@ -50,7 +53,8 @@ def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: Loading) -> 
                 "run-path-kind": image.run_path.kind if image.run_path else None,
                 "needed": [_needed(name, loading.found[member].get(name)) for name in image.needed],
             }
-            for member, image in sorted(facts.image_map.items())
+            for member, binary in sorted(facts.binaries.items())
+            for image in binary.images
         ],
     }
 
@@ -135,7 +139,9 @@ def _places(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         place = row["place"] or row["name"]
         folder = layout.folder(place)
         file = layout.basename(place)
-        said = row["name"] if row["name"] == file else f"{row['name']} ({file})"
+        said = row["name"]
+        if layout.basename(said) != file:
+            said = f"{said} ({file})"
         where = f"{row['provider'] or row['supplier']}{f' in {folder}' if folder else ''}"
         folders.setdefault(where, []).append(said)
     for where, names in folders.items():

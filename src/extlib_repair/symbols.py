@@ -14,17 +14,15 @@ import re
 from typing import TYPE_CHECKING
 
 from extlib_repair.model import AddNeeded, Finding, Severity
+from extlib_repair.wording import count, is_spelled_for, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from extlib_repair.linkage import Linkage, Scope
-    from extlib_repair.model import Image, Import, Member, Policy, Provider, ProviderLibrary
+    from extlib_repair.model import Image, Import, Member, Provider, ProviderLibrary
 
 _PYTHON = re.compile(r"_?Py[A-Z_]\w*")
-_SHOWN = 10
-"""How many symbols a message lists before it counts the rest."""
-
 _HINT = "build against this release of the provider, or give one that has them"
 
 
@@ -76,20 +74,6 @@ def attribute(
         missing=frozenset(missing),
         unknown=frozenset(unknown),
     )
-
-
-def is_spelled_for(name: str, provider: Provider, providers: Iterable[Provider]) -> bool:
-    """Whether a symbol's spelling says that it is this provider's.
-
-    Where several policies could claim it (``scipy_`` and ``scipy_...64_``), the longest marks win.
-    """
-    policies = [p.policy for p in providers if p.policy is not None and p.policy.marks(name)]
-    best = max(policies, key=_length_of_marks, default=None)
-    return best is not None and best is provider.policy
-
-
-def _length_of_marks(policy: Policy) -> int:
-    return len(policy.symbol_prefix) + len(policy.symbol_suffix)
 
 
 def _seen_by(provider: Provider, scope: Scope) -> Scope:
@@ -173,8 +157,8 @@ def _preloading(
             code="preloading",
             severity=Severity.ERROR if sure else Severity.WARNING,
             member=member,
-            message=f"uses {_count(wanted, 'symbol')} of {provider.label} but does not name its "
-            f"library, so that it only loads after it: {_listed(wanted)}",
+            message=f"uses {count(wanted, 'symbol')} of {provider.label} but does not name its "
+            f"library, so that it only loads after it: {listed(wanted)}",
             hint="link it with the library, or have it added: --add-needed",
         ),
     )
@@ -224,8 +208,8 @@ def _of_provider(member: Member, provider: Provider, found: Attribution) -> Iter
             code="missing-symbols",
             severity=Severity.ERROR,
             member=member,
-            message=f"imports {_count(found.missing, 'symbol')} that {provider.label} does not "
-            f"export: {_listed(found.missing)}",
+            message=f"imports {count(found.missing, 'symbol')} that {provider.label} does not "
+            f"export: {listed(found.missing)}",
             hint=_HINT,
         )
     if found.doubled:
@@ -233,8 +217,8 @@ def _of_provider(member: Member, provider: Provider, found: Attribution) -> Iter
             code="symbols-twice",
             severity=Severity.NOTE,
             member=member,
-            message=f"imports {_count(found.doubled, 'symbol')} that both {provider.label} and "
-            f"another library that it needs export: {_listed(found.doubled)}",
+            message=f"imports {count(found.doubled, 'symbol')} that both {provider.label} and "
+            f"another library that it needs export: {listed(found.doubled)}",
         )
 
 
@@ -254,8 +238,8 @@ def _unknown(
             code="unknown-symbols",
             severity=Severity.WARNING if unread else Severity.ERROR,
             member=member,
-            message=f"imports {_count(nobody, 'symbol')} that neither {labels} nor any other "
-            f"library it needs exports: {_listed(nobody)}",
+            message=f"imports {count(nobody, 'symbol')} that neither {labels} nor any other "
+            f"library it needs exports: {listed(nobody)}",
             hint=f"they may come from what could not be read: {unread}" if unread else _HINT,
         )
     if out_of_reach:
@@ -263,8 +247,8 @@ def _unknown(
             code="unknown-symbols",
             severity=Severity.WARNING,
             member=member,
-            message=f"imports {_count(out_of_reach, 'symbol')} that only binaries of the wheel "
-            f"export which it does not need: {_listed(out_of_reach)}",
+            message=f"imports {count(out_of_reach, 'symbol')} that only binaries of the wheel "
+            f"export which it does not need: {listed(out_of_reach)}",
             hint="it only loads after them",
         )
 
@@ -281,13 +265,3 @@ def _other_architecture(member: Member, image: Image, linkage: Linkage) -> Itera
                 f"{library.image.arch}",
                 hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
             )
-
-
-def _count(names: Collection[str], noun: str) -> str:
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    rest = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + rest

@@ -21,8 +21,8 @@ LEGACY = tuple(_ALIASES)
 
 _LINUX = re.compile(r"(?P<family>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>.+)")
 _OTHER = (
+    (re.compile(r"macosx_(?P<major>\d+)_(?P<minor>\d+)_(?P<arch>.+)"), System.MACOS),
     (re.compile(r"linux_(?P<arch>.+)"), System.LINUX),
-    (re.compile(r"macosx_\d+_\d+_(?P<arch>.+)"), System.MACOS),
     (re.compile(r"win_(?P<arch>.+)"), System.WINDOWS),
     (re.compile(r"android_\d+_(?P<arch>.+)"), System.ANDROID),
     (re.compile(r"ios_\d+_\d+_(?P<arch>.+)"), System.IOS),
@@ -41,7 +41,7 @@ class Platform:
     """None for ``linux_*``, which does not say it, and outside Linux."""
 
     version: tuple[int, int] | None = None
-    """The oldest C library that is enough, or None where the tag does not say."""
+    """The oldest C library, or macOS, that is enough; None where the tag does not say."""
 
 
 def parse(tag: str) -> Platform:
@@ -69,7 +69,9 @@ def parse(tag: str) -> Platform:
         )
     for pattern, system in _OTHER:
         if match := pattern.fullmatch(tag):
-            return Platform(tag=tag, system=system, arch=match["arch"])
+            stated = match.groupdict()
+            version = (int(stated["major"]), int(stated["minor"])) if "major" in stated else None
+            return Platform(tag=tag, system=system, arch=match["arch"], version=version)
     return Platform(tag=tag, system=System.UNKNOWN)
 
 
@@ -101,6 +103,39 @@ def raised(platforms: tuple[str, ...], floor: Platform) -> tuple[str, ...]:
     if any(below(p, floor) for p in known):
         kept |= set(_spellings(floor))
     return tuple(sorted(kept))
+
+
+def holds_for(provider: Platform, arch: str) -> bool:
+    """Whether a provider's tag is for all machines of a consumer's architecture.
+
+    pip installs one wheel of a provider, so that universal2 needs universal2.
+    """
+    universal = provider.system is System.MACOS and provider.arch == "universal2"
+    return universal or "" in (arch, provider.arch) or arch == provider.arch
+
+
+def lowest_macos(platforms: tuple[str, ...], arch: str) -> Platform | None:
+    """Return the least demanding macOS tag for an architecture, or None."""
+    known = [p for p in map(parse, platforms) if p.system is System.MACOS and holds_for(p, arch)]
+    return min(known, key=_version) if known else None
+
+
+def raised_macos(platforms: tuple[str, ...], floor: Platform, arch: str) -> tuple[str, ...]:
+    """Return macOS tags that promise for ``arch`` no older system than ``floor``, sorted."""
+    major, minor = _version(floor)
+    known = [parse(tag) for tag in platforms]
+    raised_tags = {
+        f"macosx_{major}_{minor}_{own.arch}"
+        if own.arch == arch and is_older_macos(own, floor)
+        else own.tag
+        for own in known
+    }
+    return tuple(sorted(raised_tags))
+
+
+def is_older_macos(platform: Platform, floor: Platform) -> bool:
+    """Whether a macOS tag promises an older system than another."""
+    return platform.system is System.MACOS and _version(platform) < _version(floor)
 
 
 def _version(platform: Platform) -> tuple[int, int]:

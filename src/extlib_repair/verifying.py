@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from extlib_repair.metadata import RecordRow
-    from extlib_repair.model import Image, Member, WheelFacts
+    from extlib_repair.model import BinaryFacts, Member, WheelFacts
 
 _ANY_EXPANSION = 1 << 32
 """What was accepted as input is accepted as output."""
@@ -24,7 +24,7 @@ _ANY_EXPANSION = 1 << 32
 def verify(path: Path, expected: WheelFacts, edited: Iterable[Member] = ()) -> None:
     """Read a wheel and compare it; raises :class:`CannotWriteError` at the first difference.
 
-    ``edited`` names the binaries that were edited, which pyelftools reads too.
+    ``edited`` names the binaries that were edited, which a second reader reads too.
 
     A tool that reports success and leaves a needed name as it was makes wheels that install and
     then fail to load (pypa/auditwheel#722): so everything that was planned is read back.
@@ -41,8 +41,7 @@ def verify(path: Path, expected: WheelFacts, edited: Iterable[Member] = ()) -> N
         for member, facts in expected.binaries.items():
             _same(path, f"facts of {member}", found.binaries[member], facts)
         for member in edited:
-            for image in expected.binaries[member].images:
-                _verify_edited(path, member, wheel.read(member), image)
+            _verify_edited(path, member, wheel.read(member), expected.binaries[member])
         tags = metadata.tags(wheel.read(wheel.dist_info_file("WHEEL")))
         _same(path, "set of tags in WHEEL", set(tags), set(expected.name.tags))
         _verify_record(path, wheel)
@@ -76,12 +75,13 @@ def _row_problems(row: RecordRow, wanted: RecordRow) -> Iterator[str]:
         yield f"RECORD has another size of {row.path}"
 
 
-def _verify_edited(path: Path, member: Member, data: bytes, image: Image) -> None:
+def _verify_edited(path: Path, member: Member, data: bytes, facts: BinaryFacts) -> None:
     """Let the second reader have its say; what it cannot read, the first one has read."""
     found = second_reader.read(data)
     if found is not None:
-        what = f"list of names and run paths in {member}, as pyelftools reads it,"
-        _same(path, what, found, second_reader.expected(image))
+        reader = second_reader.READERS[facts.format]
+        what = f"list of names and run paths in {member}, as {reader} reads it,"
+        _same(path, what, found, tuple(map(second_reader.expected, facts.images)))
 
 
 def _verify_record(path: Path, wheel: WheelFile) -> None:

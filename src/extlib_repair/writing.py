@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from extlib_repair.metadata import RecordRow
-    from extlib_repair.model import BinaryEdit, Plan
+    from extlib_repair.model import Plan
     from extlib_repair.wheelfile import WheelFile
 
 _PLAIN = (stat.S_IFREG | 0o644) << 16
@@ -101,9 +101,7 @@ class _Changes:
     def __init__(self, plan: Plan, wheel: WheelFile) -> None:
         self._plan = plan
         self._wheel = wheel
-        self._edits: dict[str, tuple[BinaryEdit, ...]] = {
-            e.member: e.edits for e in plan.edits if isinstance(e, EditBinary)
-        }
+        self._edits = {e.member: e for e in plan.edits if isinstance(e, EditBinary)}
         self._moves = {e.member: e.target for e in plan.edits if isinstance(e, MoveToScripts)}
         self._requirements = next(
             (e.requirements for e in plan.edits if isinstance(e, SetRequirements)), None
@@ -176,7 +174,8 @@ class _Changes:
 
     def _edited(self, member: Member, data: bytes) -> bytes:
         try:
-            return binary.edit(data, self._edits.get(member, ()))
+            edit = self._edits.get(member)
+            return binary.edit(data, edit.edits, resign=edit.resign) if edit else data
         except (CannotEditError, BadBinaryError) as error:
             raise CannotEditError(f"{member}: {error}", hint=error.hint) from None
 

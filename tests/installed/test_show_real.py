@@ -116,6 +116,7 @@ def test_the_model_finds_what_the_loader_finds(
     requests = [parse_request(PROVIDERS[name])] if name in PROVIDERS else []
     chosen = choosing.for_check(facts, requests, provider.Sources(wheels=tuple(wheels[1:])))
     loading = checking.loading(facts, chosen, shipped.names())
+    assert isinstance(loading, Loading)
     images = {m: i for m, i in facts.image_map.items() if i.kind is not Kind.OTHER}
 
     compared = 0

@@ -250,9 +250,11 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 def read_or_refused(data: bytes) -> BinaryFacts | None:
     try:
-        return macho.read(data)
+        facts = macho.read(data)
+        codesign.problems(data)
     except BadBinaryError:
         return None
+    return facts
 
 
 def edit_or_refused(data: bytes, edits: Sequence[BinaryEdit]) -> None:

@@ -94,7 +94,9 @@ class Directory:
     @property
     def is_whole(self) -> bool:
         """Whether there is a hash of a known kind for every page up to the limit."""
-        size, _ = _HASHES.get(self.hash_type, (0, None))
+        if self.hash_type not in _HASHES:
+            return False
+        size, _ = _HASHES[self.hash_type]
         complete = self.pages == -(-self.limit // self.page_size)
         return size == self.hash_size and complete and not self.scattered
 

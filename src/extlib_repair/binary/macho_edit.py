@@ -2,10 +2,10 @@
 
 Load commands change within the free space of the header, and the signature is made to fit; every
 other byte stays. No command that names a library is ever removed: symbols count them. dyld refuses
-two equal run paths and two equal needed names (dyld-1378, ``libdyld_introspection`` policies of
-``Policy.cpp``), so that no edit may leave them.
+two equal run paths and two equal needed names in files made with new SDKs
+(``validSemanticsRPath``, ``validSemanticsLinkedDylibs``), so that no edit may leave them.
 
-Sources: Apple's ``mach-o/loader.h``; dyld-1378.
+Sources: Apple's ``mach-o/loader.h``; ``mach_o/Header.cpp`` and ``mach_o/Policy.cpp`` of dyld-1378.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from extlib_repair.binary.macho_file import (
     Lc,
     MachO,
     mapped,
+    slices,
 )
 from extlib_repair.errors import BadBinaryError, CannotEditError
 from extlib_repair.model import Kind, Signature, applied
@@ -49,7 +50,7 @@ def edit(data: bytes, edits: Sequence[BinaryEdit], *, resign: bool = False) -> b
     def change(part: bytes) -> bytes:
         return part if part.startswith(ARCHIVE) else _edited(part, edits, resign=resign)
 
-    macho.read(data)
+    slices(data)
     return mapped(data, change)
 
 

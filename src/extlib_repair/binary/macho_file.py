@@ -3,7 +3,7 @@
 Thin files and fat ones (32- and 64-bit fat headers), 32 and 64 bits, both byte orders.
 
 Sources: Apple's ``mach-o/loader.h``, ``mach-o/fat.h``, ``mach/machine.h``; what dyld demands of a
-file: ``mach_o/Header.cpp`` and ``common/MachOAnalyzer.cpp`` at dyld-1378.
+file: ``mach_o/Header.cpp`` of dyld-1378.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Machine Specification, chapter 4: 45 is Java 1.0)."""
 
 _MOST_ALIGNMENT = 15  # MAXSECTALIGN of Apple's lipo
 
-_MOST_STRINGS = 64
+_MOST_STRINGS = 16
 """How many times the size of the file its names may add up to."""
 
 
@@ -138,6 +138,9 @@ class Segment:
     vmsize: int
     fileoff: int
     filesize: int
+    is_mapped: bool
+    """Not so ``__LLVM``, and ``__DWARF`` of Go: without memory and without protection."""
+
     sections: tuple[int, ...]
     at: int
 
@@ -305,8 +308,6 @@ class MachO:
                 raise BadBinaryError("a load command runs past the header of the Mach-O file")
             yield Command(cmd=cmd, raw=self.data[at : at + size], at=at)
             at += size
-        if at != self.commands_end:
-            raise BadBinaryError("the load commands of the Mach-O file do not fill their room")
 
     def _read_segments(self) -> Iterator[Segment]:
         kind = Lc.SEGMENT_64 if self.wide else Lc.SEGMENT
@@ -316,7 +317,7 @@ class MachO:
             if command.cmd != kind:
                 continue
             numbers = self.numbers(command, layout, SEGMENT_NUMBERS)
-            vmaddr, vmsize, fileoff, filesize, _, _, count, _ = numbers
+            vmaddr, vmsize, fileoff, filesize, _, protection, count, _ = numbers
             if start + count * width > len(command.raw):
                 raise BadBinaryError(f"{count} sections do not fit into their load command")
             sections = []
@@ -331,16 +332,17 @@ class MachO:
                 vmsize=vmsize,
                 fileoff=fileoff,
                 filesize=filesize,
+                is_mapped=bool(vmsize or protection),
                 sections=tuple(sections),
                 at=command.at,
             )
 
     def _check_segments(self) -> None:
-        """Refuse what dyld refuses (``validSegments``)."""
+        """Refuse what dyld refuses (``validSegment``, ``validSemanticsSegments``)."""
         for segment in self.segments:
             if segment.fileoff + segment.filesize > len(self.data):
                 raise BadBinaryError("a segment is outside the Mach-O file")
-            if segment.filesize > segment.vmsize:
+            if segment.filesize > segment.vmsize and segment.is_mapped:
                 raise BadBinaryError("a segment of the Mach-O file is larger there than in memory")
         in_file = [(s.fileoff, s.filesize) for s in self.segments if s.filesize]
         in_memory = [(s.vmaddr, s.vmsize) for s in self.segments if s.vmsize]

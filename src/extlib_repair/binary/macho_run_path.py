@@ -3,7 +3,8 @@
 Entries are judged from the *installed* place of the file (``@loader_path`` is the folder of the
 image that holds the load command, dyld(1)), and joined without asking the file system.
 
-Source: ``Loader::expandAtLoaderPath`` and ``Loader::forEachPath`` of dyld-1378 (``Loader.cpp``).
+Source: ``Loader::expandAtLoaderPath``, ``Loader::expandAtExecutablePath`` and
+``Loader::forEachResolvedAtPathVar`` of dyld-1378 (``dyld/Loader.cpp``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 LOADER_PATH = "@loader_path"
 _HERE = re.compile(r"@loader_path(?P<rest>/.*)?", re.DOTALL)
 _PROGRAM = re.compile(r"@executable_path(/.*)?", re.DOTALL)
-_AGAIN = re.compile(r"@rpath(/.*)?", re.DOTALL)
 
 
 class Stray(StrEnum):
@@ -31,15 +31,15 @@ class Stray(StrEnum):
 
     ABSOLUTE = "is absolute"
     OUTSIDE = "leaves site-packages"
-    CURRENT_FOLDER = "depends on the current folder"
     PROGRAM = "depends on the place of the program"
-    RUN_PATH = "is looked up in the run path, which dyld does not do for its own entries"
+    NOWHERE = "is nothing that dyld looks up"
 
 
 def target(entry: str, at: SitePath) -> SitePath | Stray:
     """Return the place below site-packages that an entry of an image at ``at`` leads to.
 
-    A needed name that begins with ``@loader_path/`` is judged the same way.
+    A needed name that begins with ``@loader_path/`` is judged the same way. dyld expands neither
+    ``@rpath`` nor relative names in a run path.
     """
     match = _HERE.fullmatch(entry)
     if match is not None:
@@ -47,9 +47,7 @@ def target(entry: str, at: SitePath) -> SitePath | Stray:
         return Stray.OUTSIDE if place is None else place
     if entry.startswith("/"):
         return Stray.ABSOLUTE
-    if _PROGRAM.fullmatch(entry):
-        return Stray.PROGRAM
-    return Stray.RUN_PATH if _AGAIN.fullmatch(entry) else Stray.CURRENT_FOLDER
+    return Stray.PROGRAM if _PROGRAM.fullmatch(entry) else Stray.NOWHERE
 
 
 def entry_to(at: SitePath, directory: SitePath) -> str:

@@ -1,0 +1,309 @@
+"""How a macOS consumer uses a provider's libraries: names, symbols, run paths. Pure.
+
+A Mach-O image says from which library each symbol comes (two-level namespace), so nothing has to be
+decided by elimination. The needed name becomes the provider's ``@rpath`` install name, with a run
+path to its folder: only that form lets dyld match an image that is already loaded (``Loader.cpp``
+of dyld-1378). Where the header has no room for both, a straight ``@loader_path`` name is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from extlib_repair import layout, wording
+from extlib_repair.binary import macho_run_path
+from extlib_repair.model import (
+    AddNeeded,
+    EditBinary,
+    Finding,
+    Format,
+    Part,
+    RenameNeeded,
+    RunPath,
+    RunPathKind,
+    SetRunPath,
+    Severity,
+    Signature,
+    SitePath,
+)
+from extlib_repair.wording import is_spelled_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from extlib_repair.model import (
+        BinaryEdit,
+        Edit,
+        Image,
+        Member,
+        Provider,
+        ProviderLibrary,
+        WheelFacts,
+    )
+
+_SYSTEM = ("/usr/lib/", "/System/")
+_BY_RUN_PATH = "@rpath/"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the user decides about the binaries."""
+
+    sanitize: bool = False
+    add_needed: bool = False
+    resign: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Use:
+    """A needed name of one slice that a provider supplies."""
+
+    image: Image
+    needed: str
+    provider: Provider
+    library: ProviderLibrary
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Binary:
+    """A binary, where it will be installed, and what it uses of providers."""
+
+    member: Member
+    at: SitePath
+    images: tuple[Image, ...]
+    uses: tuple[_Use, ...]
+    added: tuple[ProviderLibrary, ...]
+    """Libraries that it uses without naming them."""
+
+    @property
+    def libraries(self) -> dict[str, ProviderLibrary]:
+        """Everything that is used, by file name."""
+        used = (*(use.library for use in self.uses), *self.added)
+        return {library.name: library for library in used}
+
+
+def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Part:
+    """Return the edits and findings for the Mach-O files of a wheel; the same for every slice."""
+    installed = frozenset(p for m in facts.members if (p := layout.installed(m)) is not None)
+    used: dict[str, Provider] = {}
+    edits: list[Edit] = []
+    findings: list[Finding] = []
+    for member, facts_of_binary in sorted(facts.binaries.items()):
+        images = tuple(i for i in facts_of_binary.images if i.format is Format.MACHO)
+        at = layout.installed(member)
+        uses = tuple(u for image in images for u in _uses(image, at, providers, installed))
+        findings += _of_symbols(member, uses)
+        preloads = tuple(_preloads(member, images, uses, providers))
+        findings += () if wishes.add_needed else [finding for finding, _ in preloads]
+        added = [provider for _, provider in preloads] if wishes.add_needed else []
+        used |= {p.project: p for p in (*(use.provider for use in uses), *added)}
+        if at is None:
+            findings += [_no_place(member, uses)] if uses else []
+            continue
+        binary = _Binary(
+            member=member,
+            at=at,
+            images=images,
+            uses=uses,
+            added=tuple(library for p in added for library in p.libraries.values()),
+        )
+        wanted, found = _wanted(binary, wishes)
+        findings += found
+        if wanted:
+            edits.append(EditBinary(member=member, edits=wanted, resign=wishes.resign))
+        else:
+            findings += _strays(binary)
+    return Part(used=tuple(used.values()), edits=tuple(edits), findings=tuple(findings))
+
+
+def install_name(library: ProviderLibrary) -> str:
+    """Return the name by which consumers need a library."""
+    return f"{_BY_RUN_PATH}{library.name}"
+
+
+def _uses(
+    image: Image,
+    at: SitePath | None,
+    providers: Sequence[Provider],
+    installed: frozenset[SitePath],
+) -> Iterator[_Use]:
+    """Yield the needed names that are a provider's, by the last part of the name.
+
+    What leads to a file of the wheel itself is the wheel's, whatever it is called: delocate gives
+    the libraries that it copies no names of their own.
+    """
+    for needed in image.needed:
+        name = layout.basename(needed)
+        if needed.startswith(_SYSTEM) or not installed.isdisjoint(_places(needed, image, at)):
+            continue
+        for provider in providers:
+            library = provider.libraries.get(name)
+            if library is not None:
+                yield _Use(image=image, needed=needed, provider=provider, library=library)
+
+
+def _places(needed: str, image: Image, at: SitePath | None) -> Iterator[SitePath]:
+    """Yield where dyld looks below site-packages, as far as the image itself says it."""
+    if at is not None:
+        entries = [f"{e}/" for e in image.search] if needed.startswith(_BY_RUN_PATH) else [""]
+        for entry in entries:
+            place = macho_run_path.target(entry + needed.removeprefix(_BY_RUN_PATH), at)
+            if not isinstance(place, macho_run_path.Stray):
+                yield place
+
+
+def _of_symbols(member: Member, uses: Iterable[_Use]) -> Iterator[Finding]:
+    """Every slice needs the provider's slice, and every symbol that it says is from there."""
+    for use in uses:
+        piece = use.library.slice_for(use.image.arch)
+        if piece is None:
+            yield Finding(
+                code="other-architecture",
+                severity=Severity.ERROR,
+                member=member,
+                message=f"is for {use.image.arch}, which {use.library.name} of "
+                f"{use.provider.label} does not hold",
+                hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
+            )
+            continue
+        asked = {i.name for i in use.image.imports if i.library == use.needed and not i.weak}
+        missing = asked - piece.exports
+        if missing:
+            sure = not piece.reexported
+            yield Finding(
+                code="missing-symbols",
+                severity=Severity.ERROR if sure else Severity.WARNING,
+                member=member,
+                message=f"imports {wording.count(missing, 'symbol')} ({use.image.arch}) that "
+                f"{use.provider.label} does not export: {wording.listed(missing)}",
+                hint="build against this release of the provider, or give one that has them",
+            )
+
+
+def _preloads(
+    member: Member,
+    images: Iterable[Image],
+    uses: Iterable[_Use],
+    providers: Sequence[Provider],
+) -> Iterator[tuple[Finding, Provider]]:
+    """Yield providers whose symbols are looked up anywhere (flat), without naming a library."""
+    named = {use.provider.project for use in uses}
+    flat = {i.name for image in images for i in image.imports if not i.library and not i.weak}
+    for provider in providers:
+        wanted = {name for name in flat if is_spelled_for(name, provider, providers)}
+        if wanted and provider.project not in named:
+            finding = Finding(
+                code="preloading",
+                severity=Severity.ERROR,
+                member=member,
+                message=f"uses {wording.count(wanted, 'symbol')} of {provider.label} but does not "
+                f"name its library, so that it only loads after it: {wording.listed(wanted)}",
+                hint="link it with the library, or have it added: --add-needed",
+            )
+            yield finding, provider
+
+
+def _wanted(binary: _Binary, wishes: Wishes) -> tuple[tuple[BinaryEdit, ...], list[Finding]]:
+    """Return the edits of a binary; none where it is right already or cannot be edited."""
+    libraries = binary.libraries
+    if not libraries and not wishes.sanitize:
+        return (), []
+    straight = {n: macho_run_path.name_of(binary.at, li.place) for n, li in libraries.items()}
+    first = _edits(binary, {name: install_name(li) for name, li in libraries.items()})
+    for edits, found in ((first, []), (_edits(binary, straight), [_note(binary.member)])):
+        if all(_holds(image, edits) for image in binary.images):
+            return (), []
+        if any(i.signature is Signature.IDENTITY for i in binary.images) and not wishes.resign:
+            return (), [_signed(binary.member)]
+        if all(macho_run_path.growth(i, edits) <= i.header_room for i in binary.images):
+            return edits, found
+    return (), [_no_room(binary, first)]
+
+
+def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
+    """Return the edits that give libraries these names, with the run path that the names need."""
+    renames = dict.fromkeys((use.needed, names[use.library.name]) for use in binary.uses)
+    edits: list[BinaryEdit] = [RenameNeeded(old=old, new=new) for old, new in renames if old != new]
+    edits += [AddNeeded(library=names[library.name]) for library in binary.added]
+    entries = [entry for image in binary.images for entry in image.search]
+    cleaned = macho_run_path.cleaned(entries, binary.at, lambda _: None)
+    reached = {macho_run_path.target(entry, binary.at) for entry in cleaned}
+    by_run_path = [
+        li for li in binary.libraries.values() if names[li.name].startswith(_BY_RUN_PATH)
+    ]
+    folders = dict.fromkeys(library.directory for library in by_run_path)
+    new = tuple(macho_run_path.entry_to(binary.at, f) for f in folders if f not in reached)
+    run_path = RunPath(entries=cleaned + new, kind=RunPathKind.LC_RPATH)
+    return (*edits, SetRunPath(run_path=run_path if run_path.entries else None))
+
+
+def _holds(image: Image, edits: Iterable[BinaryEdit]) -> bool:
+    """Whether an image says already what edits would make it say; its signature does not count."""
+    return all(_holds_one(image, edit) for edit in edits)
+
+
+def _holds_one(image: Image, edit: BinaryEdit) -> bool:
+    if isinstance(edit, RenameNeeded):
+        return edit.old not in image.needed
+    if isinstance(edit, AddNeeded):
+        return edit.library in image.needed
+    return image.search == (edit.run_path.entries if edit.run_path else ())
+
+
+def _strays(binary: _Binary) -> Iterator[Finding]:
+    entries = dict.fromkeys(entry for image in binary.images for entry in image.search)
+    for entry in entries:
+        why = macho_run_path.target(entry, binary.at)
+        if isinstance(why, macho_run_path.Stray):
+            yield Finding(
+                code="stray-run-path",
+                severity=Severity.WARNING,
+                member=binary.member,
+                message=f"the run path entry {entry!r} {why}",
+                hint="--sanitize-rpaths takes such entries away",
+            )
+
+
+def _no_place(member: Member, uses: Sequence[_Use]) -> Finding:
+    names = ", ".join(dict.fromkeys(use.library.name for use in uses))
+    return Finding(
+        code="no-fixed-place",
+        severity=Severity.ERROR,
+        member=member,
+        message=f"needs {names}, and is installed where no run path leads to site-packages",
+        hint="put it into a package of the wheel",
+    )
+
+
+def _note(member: Member) -> Finding:
+    return Finding(
+        code="straight-name",
+        severity=Severity.NOTE,
+        member=member,
+        message="its header has no room for a run path: the provider's file is named straight, so "
+        "that a copy of it that is loaded already from elsewhere is not taken",
+        hint="link it with -headerpad_max_install_names",
+    )
+
+
+def _no_room(binary: _Binary, edits: Sequence[BinaryEdit]) -> Finding:
+    worst = max(binary.images, key=lambda i: macho_run_path.growth(i, edits) - i.header_room)
+    return Finding(
+        code="no-header-room",
+        severity=Severity.ERROR,
+        member=binary.member,
+        message=f"needs {macho_run_path.growth(worst, edits)} bytes more for its load commands "
+        f"({worst.arch}), and its header has room for {worst.header_room}",
+        hint="link it with -headerpad_max_install_names",
+    )
+
+
+def _signed(member: Member) -> Finding:
+    return Finding(
+        code="signed-by-identity",
+        severity=Severity.ERROR,
+        member=member,
+        message="is signed with an identity, which an edit would break",
+        hint="sign after the repair, or have the signature replaced by an ad-hoc one: --resign",
+    )
