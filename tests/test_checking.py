@@ -11,10 +11,13 @@ from facts import (
     DGEMM64,
     LIB64,
     OPENBLAS64,
+    PROV,
     chosen,
     codes,
     elf,
     library,
+    macho,
+    macos_wheel,
     planned,
     provider,
     wheel,
@@ -335,3 +338,25 @@ def test_the_loader_is_the_one_of_the_wheels_c_library(platform: str, supplier: 
     result = checking.loading(wheel(MUSL, platforms=[platform]), (), SHIPPED)
 
     assert result.found[Member("demo/_e.so")]["libstdc++.so.6"].supplier is supplier
+
+
+MACOS_NAME = "@rpath/libprov.dylib"
+MACOS_UNREPAIRED = macos_wheel(
+    {"demo/_e.so": macho([MACOS_NAME], imports={MACOS_NAME: ["prov_add"]})}
+)
+
+
+def test_a_repaired_macos_wheel_keeps_its_promises() -> None:
+    good = planning.expected(MACOS_UNREPAIRED, planned(MACOS_UNREPAIRED, PROV))
+
+    assert check(good) == ()
+
+
+def test_a_macos_wheel_without_its_run_path_is_found_in_dylds_words() -> None:
+    (found,) = check(MACOS_UNREPAIRED)
+
+    assert (found.code, found.member) == ("not-found", "demo/_e.so")
+    assert found.message == (
+        f"Library not loaded: {MACOS_NAME}; Referenced from: demo/_e.so; "
+        "Reason: no LC_RPATH's found"
+    )
