@@ -497,7 +497,8 @@ def _plain(edit: Edit | BinaryEdit) -> dict[str, object]:
     """Return an edit as JSON knows it, with the name of its type."""
     named = {"type": type(edit).__name__}
     if isinstance(edit, EditBinary):
-        return {**named, "member": edit.member, "edits": [_plain(one) for one in edit.edits]}
+        edits = [_plain(one) for one in edit.edits]
+        return {**named, "member": edit.member, "edits": edits, "resign": edit.resign}
     return {**named, **dataclasses.asdict(edit)}
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from extlib_repair import layout
+from extlib_repair.binary import run_path
 from extlib_repair.model import Signature, applied
 
 if TYPE_CHECKING:
@@ -68,16 +69,7 @@ def cleaned(
     entries: Sequence[str], at: SitePath, mend: Callable[[str], str | None]
 ) -> tuple[str, ...]:
     """Return the entries that may stay, each folder once; ``mend`` is asked about the others."""
-    kept: dict[str, str] = {}
-    for entry in entries:
-        kept_entry: str | None = entry
-        place = target(entry, at)
-        if isinstance(place, Stray):
-            kept_entry = mend(entry)
-            place = target(kept_entry, at) if kept_entry is not None else place
-        if kept_entry is not None and not isinstance(place, Stray):
-            kept.setdefault(place, kept_entry)
-    return tuple(kept.values())
+    return run_path.cleaned(entries, lambda entry: target(entry, at), mend)
 
 
 _DYLIB_SIZE, _RPATH_SIZE, _SIGNATURE_SIZE = 24, 12, 16
