@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -357,6 +358,7 @@ def test_a_signature_of_somebody_is_replaced_on_request() -> None:
 
     (edit,) = (e for e in plan.edits if isinstance(e, EditBinary))
     assert edit == EditBinary(member=Member(MODULE), edits=(RENAME, run_path(ENTRY)), resign=True)
+    assert [e.get("resign") for e in json.loads(plan.as_json())["edits"] if "member" in e] == [True]
     assert plan.errors == ()
 
 
