@@ -34,6 +34,8 @@ from extlib_repair.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from extlib_repair.model import MacVersion
+
 LIB64 = "libscipy_openblas64_.so"
 LIB32 = "libscipy_openblas.so"
 SITE64 = f"scipy_openblas64/lib/{LIB64}"
@@ -84,8 +86,14 @@ def macho(
     arch: str = "arm64",
     signature: Signature = Signature.AD_HOC,
     header_room: int = 4096,
+    minimum_os: MacVersion | None = None,
+    compatibility: MacVersion = (0, 0, 0),
+    asking: Mapping[str, MacVersion] | None = None,
 ) -> Image:
-    """Return a slice; imports stand by the needed name that supplies them, weak ones too."""
+    """Return a slice; imports stand by the needed name that supplies them, weak ones too.
+
+    ``asking`` holds the compatibility versions of needed names.
+    """
     asked = [(library, symbol) for library, names in (imports or {}).items() for symbol in names]
     return Image(
         format=Format.MACHO,
@@ -99,6 +107,9 @@ def macho(
         reexported=frozenset(reexported),
         signature=signature,
         header_room=header_room,
+        minimum_os=minimum_os,
+        compatibility=compatibility,
+        needed_compatibility=frozenset((asking or {}).items()),
     )
 
 
@@ -159,6 +170,8 @@ def dylib(
     arch: str = "arm64",
     needed: Sequence[str] = ("/usr/lib/libSystem.B.dylib",),
     reexported: Iterable[str] = (),
+    minimum_os: MacVersion | None = None,
+    compatibility: MacVersion = (0, 0, 0),
 ) -> Image:
     return macho(
         needed,
@@ -167,6 +180,8 @@ def dylib(
         arch=arch,
         reexported=reexported,
         kind=Kind.SHARED_LIBRARY,
+        minimum_os=minimum_os,
+        compatibility=compatibility,
     )
 
 

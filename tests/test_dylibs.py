@@ -245,7 +245,7 @@ def test_a_provider_that_reexports_may_have_it_from_there() -> None:
 
     plan = plan_of(macho([BUILD], imports={BUILD: ["core_add"]}), macos_provider("prov", library))
 
-    assert codes(plan.findings) == ["warning missing-symbols"]
+    assert codes(plan.findings) == ["warning provider-incomplete", "warning missing-symbols"]
 
 
 def test_a_slice_that_the_provider_lacks_is_an_error() -> None:
@@ -253,7 +253,7 @@ def test_a_slice_that_the_provider_lacks_is_an_error() -> None:
 
     assert codes(plan.findings) == ["error other-architecture"]
     assert found(plan, "other-architecture").message == (
-        "is for x86_64, which libprov.dylib of prov 1.0 does not hold"
+        "is for x86_64, and libprov.dylib of prov 1.0 for arm64"
     )
 
 
@@ -405,6 +405,140 @@ def test_flat_lookups_are_fine_beside_the_providers_name() -> None:
 )
 def test_other_flat_lookups_are_nobodys(image: Image, one: Provider) -> None:
     assert codes(plan_of(image, one).findings) == ["note nothing-provided"]
+
+
+NEWER = macos_provider("prov", dylib(["prov_add"], name=NAME, compatibility=(2, 1, 0)))
+
+
+def asking(
+    version: tuple[int, int, int], minimum_os: tuple[int, int, int] | None = (11, 0, 0)
+) -> Image:
+    asked = {BUILD: version, SYSTEM: (9, 9, 9)}
+    return macho([BUILD, SYSTEM], asking=asked, minimum_os=minimum_os)
+
+
+@pytest.mark.parametrize("minimum_os", [None, (10, 13, 0), (11, 7, 0), (12, 0, 0), (26, 0, 0)])
+def test_an_older_compatibility_version_is_refused_where_dyld_compares_them(
+    minimum_os: tuple[int, int, int] | None,
+) -> None:
+    plan = plan_of(asking((2, 1, 1), minimum_os), NEWER)
+
+    compares = minimum_os is None or minimum_os < (12, 0, 0)
+    finding = found(plan, "compatibility-version")
+    assert finding.severity == ("error" if compares else "note")
+    assert "requires libprov.dylib version 2.1.1 or later (arm64)" in finding.message
+    assert "prov 1.0 provides version 2.1.0" in finding.message
+
+
+@pytest.mark.parametrize("version", [(0, 0, 0), (2, 0, 9), (2, 1, 0)])
+def test_a_compatibility_version_that_the_provider_has_is_no_matter(
+    version: tuple[int, int, int],
+) -> None:
+    assert codes(plan_of(asking(version), NEWER).findings) == []
+
+
+def test_a_library_under_two_names_cannot_become_the_provider() -> None:
+    plan = plan_of(macho(["/a/libprov.dylib", "/b/libprov.dylib"], [ENTRY]))
+
+    assert edited(plan) == {}
+    assert codes(plan.findings) == ["error named-twice"]
+    assert "under two names" in found(plan, "named-twice").message
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (macho([NAME, NAME], [ENTRY]), NAME),
+        (macho([BUILD, SYSTEM, SYSTEM]), SYSTEM),
+        (macho([NAME], [ENTRY, ENTRY, "@loader_path/"], header_room=0), ""),
+        (macho([SYSTEM], ["@loader_path/", "@loader_path/"]), "@loader_path/"),
+    ],
+)
+def test_what_a_linker_named_twice_is_a_warning_unless_the_edit_ends_it(
+    image: Image, name: str
+) -> None:
+    twice = [f.message for f in plan_of(image).findings if f.code == "named-twice"]
+
+    text = (
+        f"names {name} twice, which dyld refuses in files that are made with the SDK of macOS 26 "
+        "or later"
+    )
+    assert twice == ([text] if name else [])
+
+
+def test_flat_lookups_of_one_slice_are_not_excused_by_the_name_in_another() -> None:
+    images = (macho([BUILD], arch="x86_64"), macho([SYSTEM], imports={"": ["prov_add"]}))
+    marked = dataclasses.replace(FAT, policy=policy("prov", "prov_"))
+    universal = ["macosx_11_0_universal2"]
+
+    assert codes(plan_of(images, marked, platforms=universal).findings) == ["error preloading"]
+    added = plan_of(images, marked, platforms=universal, add_needed=True)
+    assert codes(added.findings) == []
+    assert edited(added) == {MODULE: (RENAME, AddNeeded(library=NAME), run_path(ENTRY))}
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_own"), [((ENTRY, "@loader_path"), False), (("@loader_path", ENTRY), True)]
+)
+def test_of_an_own_copy_and_the_providers_file_the_first_in_the_run_path_counts(
+    entries: tuple[str, ...], *, is_own: bool
+) -> None:
+    plan = plan_of(macho([NAME], entries, {NAME: ["gone"]}), files=["demo/libprov.dylib"])
+
+    assert codes(plan.findings) == (
+        ["note nothing-provided"] if is_own else ["error missing-symbols"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "is_odd"), [(NAME, False), ("/DLC/libprov.dylib", True), ("@rpath/libp.dylib", True)]
+)
+def test_a_provider_that_is_called_otherwise_is_not_matched_when_it_is_loaded(
+    name: str, *, is_odd: bool
+) -> None:
+    plan = plan_of(USER, macos_provider("prov", dylib(["prov_add"], name=name)))
+
+    assert codes(plan.findings) == (["warning other-soname"] if is_odd else [])
+
+
+@pytest.mark.parametrize(
+    ("needed", "is_odd"),
+    [
+        ("@loader_path/../.dylibs/libgfortran.5.dylib", False),
+        ("/usr/lib/libc++.1.dylib", False),
+        ("@rpath/libswiftCore.dylib", False),
+        ("@rpath/libmore.dylib", False),
+        ("@rpath/libgcc_s.1.1.dylib", True),
+    ],
+)
+def test_what_a_provider_needs_and_does_not_carry_is_told(needed: str, *, is_odd: bool) -> None:
+    library = dylib(["prov_add"], name=NAME, needed=[needed])
+    one = dataclasses.replace(
+        macos_provider("prov", library), carried=frozenset({"libgfortran.5.dylib"})
+    )
+    more = macos_provider("more", dylib(name="@rpath/libmore.dylib"), path="m/libmore.dylib")
+
+    found = codes(plan_of(USER, one, more).findings)
+
+    assert ("warning provider-incomplete" in found) is is_odd
+
+
+def test_a_private_copy_of_the_provider_is_recognised_in_every_slice() -> None:
+    private = "libgfortran-0123abcd.5.dylib"
+    images = (macho([f"@rpath/{private}"], arch="x86_64"), macho([SYSTEM]))
+    one = dataclasses.replace(PROV, private=frozenset({private}))
+
+    (finding,) = planning.private_library_findings(macos_wheel({MODULE: images}), [one])
+
+    assert (finding.code, finding.member) == ("private-library", MODULE)
+
+
+def test_a_near_miss_in_any_slice_is_named() -> None:
+    images = (macho(["/b/libprov.1.dylib"], arch="x86_64"), macho([SYSTEM]))
+
+    assert found(plan_of(images), "nothing-provided").hint == (
+        "it needs libprov.1.dylib: near, but not the same"
+    )
 
 
 def test_there_is_no_run_path_from_outside_of_site_packages() -> None:

@@ -204,6 +204,10 @@ def of_check(
 USER = elf([LIB64], imports=[DGEMM64])
 REPAIRED = elf([LIB64], ["$ORIGIN/../scipy_openblas64/lib"], [DGEMM64])
 TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
+    "compatibility-version": lambda: [
+        of_dylib(macho([BUILD], asking={BUILD: (1, 2, 0)})),
+        of_dylib(macho([BUILD], asking={BUILD: (1, 2, 0)}, minimum_os=(12, 0, 0))),
+    ],
     "conflicting-requirement": lambda: [
         of_one(USER, OPENBLAS64, requires=("scipy-openblas64<0.3",))
     ],
@@ -212,11 +216,16 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(USER, chosen(OPENBLAS64, built_against="0.3.27")),
     ],
     "floor-above-examined": lambda: [of_one(USER, chosen(OPENBLAS64, built_against="0.3.31"))],
+    "minimum-os": lambda: [of_dylib(macho([BUILD], minimum_os=(13, 2, 0)))],
     "missing-symbols": lambda: [
         of_one(elf([LIB64], imports=["scipy_new64_"]), OPENBLAS64),
         of_one(elf([LIB64], imports=[f"scipy_{i:02}64_" for i in range(30)]), OPENBLAS64),
         of_one(elf(["libfoo.so.5"], imports=[Import("a", "V_1", "libfoo.so.5")]), PLAIN),
         of_dylib(macho([BUILD], imports={BUILD: ["prov_add", "prov_new"]})),
+    ],
+    "named-twice": lambda: [
+        of_dylib(macho([BUILD, "/other/libprov.dylib"])),
+        of_dylib(macho([BUILD, MAC_SYSTEM, MAC_SYSTEM])),
     ],
     "no-fixed-place": lambda: [
         of_one(USER, OPENBLAS64, member="demo-1.0.data/data/lib/libx.so"),

@@ -377,6 +377,27 @@ def test_the_minimum_is_that_of_macos(
     assert image_of(assembled(*commands)).minimum_os == minimum
 
 
+COMPATIBILITY_AT = 20
+"""``compatibility_version`` in ``struct dylib_command``."""
+
+
+def test_compatibility_versions_are_read_of_the_library_and_of_what_it_needs() -> None:
+    data = thin_parts(FILES["libpriv.dylib"])[0]
+    own, needed = (command_at(data, cmd) + COMPATIBILITY_AT for cmd in (0xD, 0xC))
+
+    found = image_of(patched(patched(data, own, "<I", 0x00010203), needed, "<I", 0x04D20506))
+
+    assert found.compatibility == (1, 2, 3)
+    assert found.needed_compatibility == {(SYSTEM, (1234, 5, 6))}
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_compatibility_versions_of_fixtures_are_their_linkers(name: str) -> None:
+    for found in macho.read(LOADED[name]).images:
+        assert found.compatibility == (0, 0, 0)
+        assert found.needed_compatibility == {(SYSTEM, (1, 0, 0))}
+
+
 def use(name: str, flags: int) -> tuple[int, bytes]:
     """Return a ``dylib_use_command``."""
     return 0xC, struct.pack("<5I", 28, 0x1A741800, 0, 0, flags) + name.encode() + b"\0"

@@ -12,9 +12,11 @@ from facts import (
     OPENBLAS64,
     PROV,
     codes,
+    dylib,
     elf,
     library,
     macho,
+    macos_provider,
     macos_wheel,
     planned,
     wheel,
@@ -293,3 +295,85 @@ def test_the_newest_macos_of_two_providers_counts() -> None:
     for used in ([newer, older], [older, newer]):
         tags, _ = platform_tag.platforms(facts, used, platform_tag.Promise())
         assert tags == ("macosx_13_0_arm64",)
+
+
+Version = tuple[int, int, int]
+
+
+def with_slices(
+    own: str, provided: str, consumers: dict[str, Version | None], providers: dict[str, Version]
+) -> tuple[str, list[str]]:
+    """Return tag and codes of a wheel whose slices, and whose provider's, have a minimum OS."""
+    user = [
+        macho(["/build/lib/libprov.dylib"], arch=arch, minimum_os=oldest)
+        for arch, oldest in consumers.items()
+    ]
+    slices = [
+        dylib(name="@rpath/libprov.dylib", arch=arch, minimum_os=oldest)
+        for arch, oldest in providers.items()
+    ]
+    one = macos_provider("prov", *slices, platforms=[provided])
+    plan = planned(macos_wheel({"demo/_e.so": user}, platforms=[own]), one)
+    return plan.output.platforms[0], codes(plan.findings)
+
+
+@pytest.mark.parametrize(
+    ("machine", "oldest", "expected"),
+    [
+        ("arm64", (11, 0, 0), "macosx_11_0_arm64"),
+        ("arm64", (11, 3, 0), "macosx_11_0_arm64"),
+        ("arm64", (12, 3, 1), "macosx_12_0_arm64"),
+        ("x86_64", (10, 9, 0), "macosx_10_9_x86_64"),
+        ("x86_64", (10, 13, 4), "macosx_10_13_x86_64"),
+    ],
+)
+def test_the_minimum_os_of_the_providers_slice_counts_as_well_as_its_tag(
+    machine: str, oldest: Version, expected: str
+) -> None:
+    own = "macosx_11_0_arm64" if machine == "arm64" else "macosx_10_9_x86_64"
+
+    tag, found = with_slices(own, own, {machine: None}, {machine: oldest})
+
+    assert tag == expected
+    assert found == ([] if expected == own else ["note platform-tag"])
+
+
+@pytest.mark.parametrize(
+    ("arm64", "x86_64", "expected"),
+    [
+        ((11, 0, 0), (10, 9, 0), "macosx_10_9_universal2"),
+        ((11, 0, 0), (10, 13, 0), "macosx_10_13_universal2"),
+        ((12, 0, 0), (10, 9, 0), "macosx_12_0_universal2"),
+    ],
+)
+def test_the_first_macos_for_arm64_does_not_raise_universal2(
+    arm64: Version, x86_64: Version, expected: str
+) -> None:
+    oldest = {"x86_64": x86_64, "arm64": arm64}
+    universal = "macosx_10_9_universal2"
+
+    tag, found = with_slices(universal, universal, {"x86_64": None, "arm64": None}, oldest)
+
+    assert tag == expected
+    assert found == ([] if expected == universal else ["note platform-tag"])
+
+
+@pytest.mark.parametrize(
+    ("own", "oldest", "warned"),
+    [
+        ("macosx_11_0_arm64", {"arm64": (11, 5, 0)}, False),
+        ("macosx_11_0_arm64", {"arm64": (12, 0, 0)}, True),
+        ("macosx_11_0_arm64", {"arm64": (11, 0, 0), "x86_64": (14, 0, 0)}, False),
+        ("macosx_10_9_universal2", {"arm64": (11, 0, 0), "x86_64": (10, 9, 0)}, False),
+        ("macosx_10_9_universal2", {"arm64": (11, 0, 0), "x86_64": (10, 13, 0)}, True),
+    ],
+)
+def test_a_slice_that_is_for_newer_systems_than_the_tag_is_a_warning(
+    own: str, oldest: dict[str, Version | None], *, warned: bool
+) -> None:
+    providers: dict[str, Version] = dict.fromkeys(oldest, (10, 9, 0))
+
+    tag, found = with_slices(own, own, oldest, providers)
+
+    assert tag == own
+    assert found == (["warning minimum-os"] if warned else [])

@@ -172,6 +172,24 @@ def test_built_in_policies_know_how_symbols_are_spelled() -> None:
     assert [lp64.marks(n) for n in ("scipy_dgemm_", "dgemm_", "scipy_")] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("stated", "asked", "found"),
+    [
+        ('"arm64", "x86_64"', "universal2", True),
+        ('"universal2"', "universal2", True),
+        ('"arm64"', "universal2", False),
+        ('"arm64", "x86_64"', "arm64", True),
+        ('"universal2"', "arm64", False),
+    ],
+)
+def test_universal2_is_both_of_its_machines(stated: str, asked: str, *, found: bool) -> None:
+    text = f"{TOP}{LIBRARY}architectures = [{stated}]\n".replace('"linux"', '"macos"')
+
+    libraries = policy.libraries_for(policy.parse(text, "x.toml"), MACOS, asked)
+
+    assert bool(libraries) is found
+
+
 def test_a_system_without_an_entry_has_no_libraries() -> None:
     rules = policy.parse(TOP + LIBRARY, "x.toml")
 

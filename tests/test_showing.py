@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from facts import LIB64, OPENBLAS64, chosen, elf, library, provider, wheel
+from facts import (
+    LIB64,
+    OPENBLAS64,
+    PROV,
+    chosen,
+    elf,
+    library,
+    macho,
+    macos_wheel,
+    provider,
+    wheel,
+)
 
 from extlib_repair import checking, shipped, showing
 from extlib_repair.model import Kind, RunPathKind
@@ -18,6 +30,8 @@ if TYPE_CHECKING:
 
 LONG = "libwith_a_name_that_is_longer_than_a_line_of_a_terminal_which_nobody_can_help.so.2600.1"
 LIBS = "$ORIGIN/../demo.libs"
+MAC_NAME, MAC_SYSTEM = "@rpath/libprov.dylib", "/usr/lib/libSystem.B.dylib"
+MAC_ENTRY = "@loader_path/../prov/lib"
 
 
 def shown(facts: WheelFacts, *choices: Chosen) -> dict[str, Any]:
@@ -96,6 +110,23 @@ WHEELS: dict[str, tuple[WheelFacts, Sequence[Chosen]]] = {
         ),
         [chosen(ROOT)],
     ),
+    "macos": (
+        macos_wheel(
+            {
+                "demo/_fat.so": [
+                    macho([MAC_NAME, MAC_SYSTEM], [MAC_ENTRY], arch="x86_64"),
+                    macho([MAC_SYSTEM]),
+                ],
+                "demo/_weak.so": dataclasses.replace(
+                    macho(["@rpath/libgone.dylib", MAC_NAME], [MAC_ENTRY]),
+                    weak_needed=frozenset({"@rpath/libgone.dylib"}),
+                ),
+                "demo/_lost.so": macho(["@rpath/libgone.dylib"]),
+            },
+            platforms=["macosx_11_0_universal2"],
+        ),
+        [chosen(PROV)],
+    ),
     "no binary": (wheel({}), []),
 }
 
@@ -158,28 +189,43 @@ def test_the_data_has_everything() -> None:
         "needed": [
             {
                 "name": LIB64,
+                "weak": False,
                 "supplier": "provider",
                 "provider": "scipy-openblas64",
                 "place": f"scipy_openblas64/lib/{LIB64}",
             },
             {
                 "name": "libmid-0123abcd.so.2",
+                "weak": False,
                 "supplier": "this wheel",
                 "provider": None,
                 "place": "demo.libs/libmid-0123abcd.so.2",
             },
-            {"name": "libm.so.6", "supplier": "the system", "provider": None, "place": None},
-            {"name": "libc.so.6", "supplier": "the system", "provider": None, "place": None},
+            {
+                "name": "libm.so.6",
+                "weak": False,
+                "supplier": "the system",
+                "provider": None,
+                "place": None,
+            },
+            {
+                "name": "libc.so.6",
+                "weak": False,
+                "supplier": "the system",
+                "provider": None,
+                "place": None,
+            },
         ],
     }
     assert by_member["demo-1.0.data/scripts/prog"]["needed"][1] == {
         "name": LIB64,
+        "weak": False,
         "supplier": "nobody",
         "provider": None,
         "place": None,
     }
     assert by_member["demo/_e.debug"]["needed"] == [
-        {"name": "libc.so.6", "supplier": None, "provider": None, "place": None}
+        {"name": "libc.so.6", "weak": False, "supplier": None, "provider": None, "place": None}
     ]
     assert by_member["demo/_plain.so"]["run-path-kind"] is None
 

@@ -25,7 +25,7 @@ from extlib_repair.model import (
     SetRunPath,
     Severity,
     Signature,
-    SitePath,
+    applied,
 )
 from extlib_repair.wording import is_spelled_for
 
@@ -36,14 +36,19 @@ if TYPE_CHECKING:
         BinaryEdit,
         Edit,
         Image,
+        MacVersion,
         Member,
         Provider,
         ProviderLibrary,
+        SitePath,
         WheelFacts,
     )
 
 _SYSTEM = ("/usr/lib/", "/System/")
 _BY_RUN_PATH = "@rpath/"
+_UNVERSIONED_SINCE = (12, 0, 0)
+"""The macOS since which dyld takes any compatibility version (dyld-940; up to dyld-852.2:
+``ImageLoader.cpp``)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,7 @@ def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Pa
         images = tuple(i for i in facts_of_binary.images if i.format is Format.MACHO)
         at = layout.installed(member)
         uses = tuple(u for image in images for u in _uses(image, at, providers, installed))
-        findings += _of_symbols(member, uses)
+        findings += [finding for use in uses for finding in _of_use(member, use)]
         preloads = tuple(_preloads(member, images, uses, providers))
         findings += () if wishes.add_needed else [finding for finding, _ in preloads]
         added = [provider for _, provider in preloads] if wishes.add_needed else []
@@ -109,12 +114,17 @@ def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Pa
             added=tuple(library for p in added for library in p.libraries.values()),
         )
         wanted, found = _wanted(binary, wishes)
-        findings += found
+        findings += (*found, *_doubles(binary, wanted))
         if wanted:
             edits.append(EditBinary(member=member, edits=wanted, resign=wishes.resign))
         else:
             findings += _strays(binary)
     return Part(used=tuple(used.values()), edits=tuple(edits), findings=tuple(findings))
+
+
+def is_system(needed: str) -> bool:
+    """Whether a needed name is one of the system's libraries, or of Swift's."""
+    return needed.startswith((*_SYSTEM, "@rpath/libswift"))
 
 
 def install_name(library: ProviderLibrary) -> str:
@@ -128,23 +138,24 @@ def _uses(
     providers: Sequence[Provider],
     installed: frozenset[SitePath],
 ) -> Iterator[_Use]:
-    """Yield the needed names that are a provider's, by the last part of the name.
-
-    What leads to a file of the wheel itself is the wheel's, whatever it is called: delocate gives
-    the libraries that it copies no names of their own.
-    """
-    for needed in image.needed:
-        name = layout.basename(needed)
-        if needed.startswith(_SYSTEM) or not installed.isdisjoint(_places(needed, image, at)):
-            continue
-        for provider in providers:
-            library = provider.libraries.get(name)
-            if library is not None:
+    """Yield the needed names that are a provider's, by the last part of the name."""
+    for needed in dict.fromkeys(image.needed):
+        for provider in () if needed.startswith(_SYSTEM) else providers:
+            library = provider.libraries.get(layout.basename(needed))
+            if library is None:
+                continue
+            places = _places(needed, image, at)
+            first = next((p for p in places if p in installed or p == library.place), None)
+            if first is None or first == library.place:
                 yield _Use(image=image, needed=needed, provider=provider, library=library)
 
 
 def _places(needed: str, image: Image, at: SitePath | None) -> Iterator[SitePath]:
-    """Yield where dyld looks below site-packages, as far as the image itself says it."""
+    """Yield where dyld looks below site-packages, as far as the image itself says it.
+
+    What leads to a file of the wheel itself is the wheel's, whatever it is called: delocate gives
+    the libraries that it copies no names of their own.
+    """
     if at is not None:
         entries = [f"{e}/" for e in image.search] if needed.startswith(_BY_RUN_PATH) else [""]
         for entry in entries:
@@ -153,32 +164,47 @@ def _places(needed: str, image: Image, at: SitePath | None) -> Iterator[SitePath
                 yield place
 
 
-def _of_symbols(member: Member, uses: Iterable[_Use]) -> Iterator[Finding]:
-    """Every slice needs the provider's slice, and every symbol that it says is from there."""
-    for use in uses:
-        piece = use.library.slice_for(use.image.arch)
-        if piece is None:
-            yield Finding(
-                code="other-architecture",
-                severity=Severity.ERROR,
-                member=member,
-                message=f"is for {use.image.arch}, which {use.library.name} of "
-                f"{use.provider.label} does not hold",
-                hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
-            )
-            continue
-        asked = {i.name for i in use.image.imports if i.library == use.needed and not i.weak}
-        missing = asked - piece.exports
-        if missing:
-            sure = not piece.reexported
-            yield Finding(
-                code="missing-symbols",
-                severity=Severity.ERROR if sure else Severity.WARNING,
-                member=member,
-                message=f"imports {wording.count(missing, 'symbol')} ({use.image.arch}) that "
-                f"{use.provider.label} does not export: {wording.listed(missing)}",
-                hint="build against this release of the provider, or give one that has them",
-            )
+def _of_use(member: Member, use: _Use) -> Iterator[Finding]:
+    """Report where a slice lacks its provider's slice, or symbols that it says are from there."""
+    image, provider = use.image, use.provider
+    piece = use.library.slice_for(image.arch)
+    if piece is None:
+        yield wording.other_architecture(member, image, provider, use.library)
+        return
+    asked = {i.name for i in image.imports if i.library == use.needed and not i.weak}
+    missing = asked - piece.exports
+    if missing:
+        severity = Severity.WARNING if piece.reexported else Severity.ERROR
+        yield wording.missing_symbols(member, provider, missing, arch=image.arch, severity=severity)
+    required = dict(image.needed_compatibility).get(use.needed, (0, 0, 0))
+    if piece.compatibility < required:
+        yield _incompatible(member, use, required, piece)
+
+
+def _incompatible(member: Member, use: _Use, required: MacVersion, piece: Image) -> Finding:
+    """Report a version that dyld refuses up to macOS 11, and has not looked at since."""
+    text = (
+        f"requires {use.library.name} version {_dotted(required)} or later ({use.image.arch}), and "
+        f"{use.provider.label} provides version {_dotted(piece.compatibility)}"
+    )
+    if (use.image.minimum_os or (0, 0, 0)) >= _UNVERSIONED_SINCE:
+        return Finding(
+            code="compatibility-version",
+            severity=Severity.NOTE,
+            member=member,
+            message=f"{text}; macOS 12 and later do not compare them",
+        )
+    return Finding(
+        code="compatibility-version",
+        severity=Severity.ERROR,
+        member=member,
+        message=text,
+        hint="link it with the provider's library, or for macOS 12 and later",
+    )
+
+
+def _dotted(version: MacVersion) -> str:
+    return ".".join(map(str, version))
 
 
 def _preloads(
@@ -188,20 +214,13 @@ def _preloads(
     providers: Sequence[Provider],
 ) -> Iterator[tuple[Finding, Provider]]:
     """Yield providers whose symbols are looked up anywhere (flat), without naming a library."""
-    named = {use.provider.project for use in uses}
-    flat = {i.name for image in images for i in image.imports if not i.library and not i.weak}
     for provider in providers:
+        naming = [use.image for use in uses if use.provider is provider]
+        silent = [image for image in images if not any(image is one for one in naming)]
+        flat = {i.name for image in silent for i in image.imports if not i.library and not i.weak}
         wanted = {name for name in flat if is_spelled_for(name, provider, providers)}
-        if wanted and provider.project not in named:
-            finding = Finding(
-                code="preloading",
-                severity=Severity.ERROR,
-                member=member,
-                message=f"uses {wording.count(wanted, 'symbol')} of {provider.label} but does not "
-                f"name its library, so that it only loads after it: {wording.listed(wanted)}",
-                hint="link it with the library, or have it added: --add-needed",
-            )
-            yield finding, provider
+        if wanted:
+            yield wording.preloading(member, provider, wanted), provider
 
 
 def _wanted(binary: _Binary, wishes: Wishes) -> tuple[tuple[BinaryEdit, ...], list[Finding]]:
@@ -209,6 +228,8 @@ def _wanted(binary: _Binary, wishes: Wishes) -> tuple[tuple[BinaryEdit, ...], li
     libraries = binary.libraries
     if not libraries and not wishes.sanitize:
         return (), []
+    if one_of_two := [li.name for li in libraries.values() if _is_named_twice(binary, li)]:
+        return (), [_named_twice(binary.member, one_of_two)]
     straight = {n: macho_run_path.name_of(binary.at, li.place) for n, li in libraries.items()}
     first = _edits(binary, {name: install_name(li) for name, li in libraries.items()})
     for edits, found in ((first, []), (_edits(binary, straight), [_note(binary.member)])):
@@ -227,7 +248,7 @@ def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
     edits: list[BinaryEdit] = [RenameNeeded(old=old, new=new) for old, new in renames if old != new]
     edits += [AddNeeded(library=names[library.name]) for library in binary.added]
     entries = [entry for image in binary.images for entry in image.search]
-    cleaned = macho_run_path.cleaned(entries, binary.at, lambda _: None)
+    cleaned = macho_run_path.cleaned(entries, binary.at)
     reached = {macho_run_path.target(entry, binary.at) for entry in cleaned}
     by_run_path = [
         li for li in binary.libraries.values() if names[li.name].startswith(_BY_RUN_PATH)
@@ -249,6 +270,41 @@ def _holds_one(image: Image, edit: BinaryEdit) -> bool:
     if isinstance(edit, AddNeeded):
         return edit.library in image.needed
     return image.search == (edit.run_path.entries if edit.run_path else ())
+
+
+def _is_named_twice(binary: _Binary, library: ProviderLibrary) -> bool:
+    """Whether some slice needs a library under two names, which would become one."""
+    users = [id(use.image) for use in binary.uses if use.library is library]
+    return len(users) > len(set(users))
+
+
+def _named_twice(member: Member, names: Iterable[str]) -> Finding:
+    return Finding(
+        code="named-twice",
+        severity=Severity.ERROR,
+        member=member,
+        message=f"needs {', '.join(names)} under two names: they would become one, and dyld "
+        "refuses a library that is named twice",
+        hint="link it with that library once",
+    )
+
+
+def _doubles(binary: _Binary, edits: Iterable[BinaryEdit]) -> Iterator[Finding]:
+    """Warn of equal names or run path entries that a linker left; edits leave none of their own.
+
+    Source: ``Policy.cpp`` of dyld-1378; lld makes such files for re-exports.
+    """
+    lists = [(i.needed, i.search) for i in (applied(image, edits) for image in binary.images)]
+    twice = {n for both in lists for names in both for n in names if names.count(n) > 1}
+    if twice:
+        yield Finding(
+            code="named-twice",
+            severity=Severity.WARNING,
+            member=binary.member,
+            message=f"names {', '.join(sorted(twice))} twice, which dyld refuses in files that "
+            "are made with the SDK of macOS 26 or later",
+            hint="link it with that library or run path once",
+        )
 
 
 def _strays(binary: _Binary) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from extlib_repair import layout
 from extlib_repair.errors import BadWheelError
 from extlib_repair.model import (
     Chosen,
@@ -32,6 +33,8 @@ from extlib_repair.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    from extlib_repair.model import MacVersion
 
 FILE = "extlib-repair.json"
 """The name in the consumer's ``.dist-info``."""
@@ -88,7 +91,6 @@ def _described(choice: Chosen, imported: Collection[str]) -> dict[str, Any]:
 
 def _library(library: ProviderLibrary, image: Image, imported: Collection[str]) -> dict[str, Any]:
     """Return a row; a file of several slices has one for each, which share name and folder."""
-    of_macho = {"reexported": sorted(image.reexported)} if image.format is Format.MACHO else {}
     return {
         "name": library.name,
         "directory": library.directory,
@@ -98,7 +100,15 @@ def _library(library: ProviderLibrary, image: Image, imported: Collection[str]) 
         "needed": list(image.needed),
         "versions": list(image.versions),
         "symbols": sorted(image.exports.intersection(imported)),
-        **of_macho,
+        **(_of_macho(image) if image.format is Format.MACHO else {}),
+    }
+
+
+def _of_macho(image: Image) -> dict[str, Any]:
+    return {
+        "reexported": sorted(image.reexported),
+        "minimum-os": list(image.minimum_os or ()),
+        "compatibility": list(image.compatibility),
     }
 
 
@@ -117,7 +127,9 @@ def _chosen(row: object) -> Chosen:
         version=_version(_typed(row, "version", str)),
         platforms=_texts(row, "platforms"),
         libraries=frozen_mapping((library.name, library) for library in libraries),
-        carried=frozenset(n for li in libraries for image in li.slices for n in image.needed),
+        carried=frozenset(
+            layout.basename(n) for li in libraries for image in li.slices for n in image.needed
+        ),
         purelib=_typed(row, "purelib", bool),
         policy=policy if policy.symbol_prefix or policy.symbol_suffix else None,
         source="as examined when the wheel was repaired",
@@ -151,8 +163,14 @@ def _provider_library(row: object) -> ProviderLibrary:
         needed=_texts(row, "needed"),
         exports=frozenset(_texts(row, "symbols")),
         versions=_texts(row, "versions"),
-        reexported=frozenset(_texts(row, "reexported") if kind is Format.MACHO else ()),
     )
+    if kind is Format.MACHO:
+        image = dataclasses.replace(
+            image,
+            reexported=frozenset(_texts(row, "reexported")),
+            minimum_os=_mac_version(row, "minimum-os") if _typed(row, "minimum-os", list) else None,
+            compatibility=_mac_version(row, "compatibility"),
+        )
     name, directory = _typed(row, "name", str), _typed(row, "directory", str)
     if "/" in name or not _PATH.fullmatch(name) or (directory and not _PATH.fullmatch(directory)):
         raise ValueError(f"{directory!r} and {name!r} are no folder and no file in it")
@@ -174,6 +192,13 @@ def _texts(row: object, key: str) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise TypeError(f"{key!r} holds what is no text")
     return tuple(values)
+
+
+def _mac_version(row: object, key: str) -> MacVersion:
+    major, minor, patch = _typed(row, key, list)
+    if not all(type(number) is int for number in (major, minor, patch)):
+        raise TypeError(f"{key!r} holds what is no number")
+    return major, minor, patch
 
 
 def _project(name: str) -> Project:

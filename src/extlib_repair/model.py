@@ -28,6 +28,10 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+MacVersion = tuple[int, int, int]
+"""A version as Mach-O stores it: ``xxxx.yy.zz`` (``mach-o/loader.h``)."""
+
+
 def frozen_mapping(items: Iterable[tuple[_Key, _Value]]) -> Mapping[_Key, _Value]:
     """Return a mapping that nobody can change."""
     return MappingProxyType(dict(items))
@@ -159,8 +163,14 @@ class Image:
     reexported: frozenset[str] = frozenset()
     """Needed names whose exports are the image's own, too (LC_REEXPORT_DYLIB)."""
 
-    minimum_os: tuple[int, int, int] | None = None
+    minimum_os: MacVersion | None = None
     """The oldest macOS that the image is for."""
+
+    compatibility: MacVersion = (0, 0, 0)
+    """The compatibility version of a library for macOS (LC_ID_DYLIB)."""
+
+    needed_compatibility: frozenset[tuple[str, MacVersion]] = frozenset()
+    """Needed names with the compatibility version that each must have, if any."""
 
     uuid: str = ""
     """LC_UUID in hexadecimal, or the empty string."""
@@ -236,8 +246,18 @@ class WheelFacts:
 
     @property
     def image_map(self) -> Mapping[Member, Image]:
-        """Every image by the member that holds it."""
+        """Every image by the member that holds it: for ELF, whose files hold one image each."""
         return {member: image for member, b in self.binaries.items() for image in b.images}
+
+    @property
+    def needs(self) -> frozenset[tuple[Member, str]]:
+        """Every needed name of every image, with the member that holds the image."""
+        return frozenset(
+            (member, name)
+            for member, binary in self.binaries.items()
+            for image in binary.images
+            for name in image.needed
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -568,6 +588,7 @@ def _renamed(image: Image, edit: RenameNeeded) -> Image:
         needed=tuple(map(new, image.needed)),
         weak_needed=frozenset(map(new, image.weak_needed)),
         reexported=frozenset(map(new, image.reexported)),
+        needed_compatibility=frozenset((new(n), v) for n, v in image.needed_compatibility),
         imports=frozenset(i._replace(library=new(i.library)) for i in image.imports),
     )
 

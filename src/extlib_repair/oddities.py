@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from extlib_repair.loading import is_system_library
+from extlib_repair import layout
 from extlib_repair.model import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from extlib_repair.linkage import Linkage
     from extlib_repair.model import Provider, ProviderLibrary, WheelFacts
 
 _PYTHON_TAG = re.compile(r"(?:cp|py|pp)(?P<major>[23])(?P<minor>\d+)")
@@ -25,16 +24,21 @@ _PYTHON_TAG = re.compile(r"(?:cp|py|pp)(?P<major>[23])(?P<minor>\d+)")
 def findings(
     facts: WheelFacts,
     used: Iterable[Provider],
-    linkage: Linkage,
-    system_libraries: frozenset[str],
+    own_name: Callable[[ProviderLibrary], str],
+    is_elsewhere: Callable[[str], bool],
 ) -> Iterator[Finding]:
-    """Report what is odd about the providers that a wheel uses."""
-    needed = {name for image in linkage.images.values() for name in image.needed}
+    """Report what is odd about the providers that a wheel uses.
+
+    ``own_name`` says what a library should call itself; ``is_elsewhere`` whether a needed name is
+    supplied by the system, or by another provider.
+    """
+    needed = {layout.basename(name) for _, name in facts.needs}
     for provider in used:
         yield from _installation(facts, provider)
         for name, library in sorted(provider.libraries.items()):
             if name in needed:
-                yield from _of_library(provider, library, linkage, system_libraries)
+                yield from _of_name(provider, library, own_name(library))
+                yield from _of_needs(provider, library, is_elsewhere)
 
 
 def _installation(facts: WheelFacts, provider: Provider) -> Iterator[Finding]:
@@ -68,25 +72,23 @@ def _allows(requires_python: str, tag: str) -> bool:
     return allowed.contains(f"{match['major']}.{match['minor']}.999")
 
 
-def _of_library(
-    provider: Provider,
-    library: ProviderLibrary,
-    linkage: Linkage,
-    system_libraries: frozenset[str],
-) -> Iterator[Finding]:
-    if library.image.name not in ("", library.name):
+def _of_name(provider: Provider, library: ProviderLibrary, expected: str) -> Iterator[Finding]:
+    others = {image.name for image in library.slices} - {"", expected}
+    if others:
         yield _warning(
             "other-soname",
-            f"{library.name} of {provider.label} calls itself {library.image.name}: only the run "
-            "path leads to it, loading it beforehand does not",
+            f"{library.name} of {provider.label} calls itself {', '.join(sorted(others))}: only "
+            "the run path leads to it, loading it beforehand does not",
         )
-    missing = [
-        name
-        for name in library.image.needed
-        if name not in provider.carried
-        and name not in linkage.libraries
-        and not is_system_library(name, system_libraries)
-    ]
+
+
+def _of_needs(
+    provider: Provider, library: ProviderLibrary, is_elsewhere: Callable[[str], bool]
+) -> Iterator[Finding]:
+    needed = dict.fromkeys(
+        name for image in library.slices for name in image.needed if not is_elsewhere(name)
+    )
+    missing = [name for name in needed if layout.basename(name) not in provider.carried]
     if missing:
         yield _warning(
             "provider-incomplete",

@@ -187,7 +187,7 @@ def _unmatched(
     facts: WheelFacts, result: engines.Result, patterns: Sequence[str]
 ) -> tuple[Finding, ...]:
     """Warn of patterns of the user that left nothing out, of what the wheel needed at first."""
-    needed = {name for image in facts.image_map.values() for name in image.needed} | result.matched
+    needed = {name for _, name in facts.needs} | result.matched
     return tuple(
         Finding(
             code="unmatched-exclude",

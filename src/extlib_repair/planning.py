@@ -22,6 +22,7 @@ from extlib_repair import (
     tags,
 )
 from extlib_repair.linkage import Linkage
+from extlib_repair.loading import is_system_library
 from extlib_repair.model import (
     BinaryFacts,
     Chosen,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 PROVIDER_CODES = frozenset(
     {
+        "compatibility-version",
         "conflicting-requirement",
         "floor-above-examined",
         "missing-symbols",
@@ -61,7 +63,7 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
-EDIT_CODES = frozenset({"no-header-room", "signed-by-identity"})
+EDIT_CODES = frozenset({"no-header-room", "signed-by-identity", "named-twice"})
 """Codes of errors that mean: this binary cannot be edited."""
 
 CODES = (
@@ -69,6 +71,7 @@ CODES = (
     | EDIT_CODES
     | {
         "floor",
+        "minimum-os",
         "no-fixed-place",
         "not-found",
         "nothing-provided",
@@ -89,7 +92,7 @@ CODES = (
 )
 """Codes of all findings."""
 
-_HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z")
+_HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z|(\.[0-9]+)*\.dylib\Z")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,13 @@ def _of_dylibs(facts: WheelFacts, providers: Sequence[Provider], options: Option
     )
     part = dylibs.part(facts, providers, wishes)
     unused = _unused(facts, providers, part.used, require=options.require_provided)
-    return dataclasses.replace(part, findings=(*part.findings, *unused))
+
+    def is_elsewhere(name: str) -> bool:
+        of_others = any(layout.basename(name) in p.libraries for p in providers)
+        return of_others or dylibs.is_system(name)
+
+    odd = oddities.findings(facts, part.used, dylibs.install_name, is_elsewhere)
+    return dataclasses.replace(part, findings=(*part.findings, *unused, *odd))
 
 
 def _of_elf(
@@ -154,11 +163,15 @@ def _of_elf(
     used = linkage.used()
     reported = [p for p in preloading if not (options.add_needed and p in sure)]
     wanted = [p.provider for p in reported if p in sure]
+
+    def is_elsewhere(name: str) -> bool:
+        return name in linkage.libraries or is_system_library(name, shipped.system_libraries)
+
     edits, of_run_paths = reaching.edits(facts, linkage, options.style, additions)
     findings = (
         *(p.finding for p in reported),
         *_unused(facts, providers, [*used, *wanted], require=options.require_provided),
-        *oddities.findings(facts, used, linkage, shipped.system_libraries),
+        *oddities.findings(facts, used, lambda library: library.name, is_elsewhere),
         *symbols.findings(linkage, providers, c_names, reported),
         *of_run_paths,
     )
@@ -183,9 +196,8 @@ def private_library_findings(
             hint="build against the compiler's own library: the engine copies it into the wheel",
         )
         for provider in providers
-        for member, image in sorted(facts.image_map.items())
-        for name in image.needed
-        if name in provider.private and name not in carried
+        for member, needed in sorted(facts.needs)
+        if (name := layout.basename(needed)) in provider.private and name not in carried
     )
 
 
@@ -244,7 +256,7 @@ def _unused(
     facts: WheelFacts, providers: Sequence[Provider], used: Collection[Provider], *, require: bool
 ) -> Iterator[Finding]:
     """Say which providers nothing needs, and which needed names come near to theirs."""
-    needed = {name for image in facts.image_map.values() for name in image.needed}
+    needed = {layout.basename(name) for _, name in facts.needs}
     for provider in providers:
         if provider not in used:
             near = near_misses(provider.libraries, needed)

@@ -13,9 +13,9 @@ from extlib_repair import tags
 from extlib_repair.model import Finding, Libc, Severity, System
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from extlib_repair.model import Image, Provider, WheelFacts
+    from extlib_repair.model import Image, Member, Provider, WheelFacts
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ def platforms(
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """Return the platform tags that a consumer of these providers can have, and why."""
     if tags.system_of(facts.name.platforms) is System.MACOS:
-        return _macos(facts.name.platforms, used, promise)
+        raised, of_providers = _macos(facts.name.platforms, used, promise)
+        return raised, (*of_providers, *_too_new(facts, raised))
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     result = facts.name.platforms
     findings: list[Finding] = []
@@ -60,7 +61,7 @@ def _macos(
     findings: list[Finding] = []
     for provider in used:
         for arch in sorted({tags.parse(tag).arch for tag in platforms}):
-            floor = tags.lowest_macos(provider.platforms, arch)
+            floor = _macos_floor(provider, arch)
             if floor is None:
                 findings.append(_other_machine(provider, arch))
                 continue
@@ -73,6 +74,41 @@ def _macos(
                 findings.append(_raised(result, wanted, provider, Severity.NOTE))
                 result = wanted
     return result, tuple(findings)
+
+
+def _macos_floor(provider: Provider, arch: str) -> tags.Platform | None:
+    """Return the least that a provider asks of a system: by its tags, and by its libraries."""
+    lowest = tags.lowest_macos(provider.platforms, arch)
+    slices = [s for li in provider.libraries.values() for s in li.slices]
+    fitting = [s for s in slices if s.arch in tags.machines(arch)]
+    needed = max((tags.macos_needed(s.minimum_os, s.arch, arch) for s in fitting), default=(0, 0))
+    if lowest is None or needed <= (lowest.version or (0, 0)):
+        return lowest
+    major, minor = needed
+    return tags.parse(f"macosx_{major}_{minor}_{arch}")
+
+
+def _too_new(facts: WheelFacts, platforms: Sequence[str]) -> Iterator[Finding]:
+    """Warn of binaries that are for newer systems than the tags promise."""
+    for member, binary in sorted(facts.binaries.items()):
+        for image in binary.images:
+            for tag in map(tags.parse, platforms):
+                needed = tags.macos_needed(image.minimum_os, image.arch, tag.arch)
+                if image.arch in tags.machines(tag.arch) and needed > (tag.version or (0, 0)):
+                    yield _is_too_new(member, image, needed, tag)
+
+
+def _is_too_new(
+    member: Member, image: Image, needed: tuple[int, int], tag: tags.Platform
+) -> Finding:
+    return Finding(
+        code="minimum-os",
+        severity=Severity.WARNING,
+        member=member,
+        message=f"is for macOS {needed[0]}.{needed[1]} and later ({image.arch}), and the wheel "
+        f"promises {tag.tag}",
+        hint="set MACOSX_DEPLOYMENT_TARGET when you build",
+    )
 
 
 def _other_machine(provider: Provider, arch: str) -> Finding:

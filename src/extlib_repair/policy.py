@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import InvalidName, canonicalize_name
 
+from extlib_repair import tags
 from extlib_repair.errors import PolicyError
 from extlib_repair.model import Policy, PolicyLibrary, Project, SitePath, System
 
@@ -116,8 +117,14 @@ def libraries_for(policy: Policy, system: System, arch: str) -> tuple[PolicyLibr
     return tuple(
         library
         for library in policy.libraries
-        if library.system is system and (not library.architectures or arch in library.architectures)
+        if library.system is system and _is_for(library, arch)
     )
+
+
+def _is_for(library: PolicyLibrary, arch: str) -> bool:
+    """Whether a library is stated for an architecture; for universal2, by both of its machines."""
+    stated = library.architectures
+    return not stated or arch in stated or set(tags.machines(arch)) <= set(stated)
 
 
 def _project(name: str, source: str) -> Project:

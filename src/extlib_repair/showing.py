@@ -51,7 +51,10 @@ def described(
                 "name": image.name,
                 "run-path": list(image.search),
                 "run-path-kind": image.run_path.kind if image.run_path else None,
-                "needed": [_needed(name, loading.found[member].get(name)) for name in image.needed],
+                "needed": [
+                    _needed(name, loading.found[member].get(name), weak=name in image.weak_needed)
+                    for name in image.needed
+                ],
             }
             for member, binary in sorted(facts.binaries.items())
             for image in binary.images
@@ -59,10 +62,11 @@ def described(
     }
 
 
-def _needed(name: str, found: Found | None) -> dict[str, Any]:
+def _needed(name: str, found: Found | None, *, weak: bool) -> dict[str, Any]:
     """Describe a needed library; what is never loaded (a debug file) has no supplier."""
     return {
         "name": name,
+        "weak": weak,
         "supplier": found.supplier if found else None,
         "provider": found.project or None if found else None,
         "place": found.place if found else None,
@@ -97,7 +101,7 @@ def _head(data: Mapping[str, Any]) -> Iterator[str]:
         label = f"{provider['project']} {provider['version']}"
         yield from _labelled("provider", [f"{label} ({provider['source']})"])
         yield from _labelled("supplies", provider["libraries"], "  ")
-    nobodys = (row for b in data["binaries"] for row in _of(b["needed"], Supplier.NOBODY))
+    nobodys = (row for b in data["binaries"] for row in _missing(b["needed"], weak=False))
     if names := sorted({row["name"] for row in nobodys}):
         yield from _labelled("NOBODY supplies", names)
 
@@ -116,7 +120,8 @@ def _described(binary: Mapping[str, Any]) -> Iterator[str]:
     if binary["run-path"]:
         yield from _labelled(binary["run-path-kind"], binary["run-path"], "  ")
     needed = binary["needed"]
-    yield from _names("NOBODY supplies", _of(needed, Supplier.NOBODY))
+    yield from _names("NOBODY supplies", _missing(needed, weak=False))
+    yield from _names("not there, and may be absent", _missing(needed, weak=True))
     yield from _places(_of(needed, Supplier.PROVIDER))
     yield from _places(_of(needed, Supplier.WHEEL))
     yield from _names("the system", _of(needed, Supplier.SYSTEM))
@@ -125,6 +130,11 @@ def _described(binary: Mapping[str, Any]) -> Iterator[str]:
 
 def _of(needed: Iterable[dict[str, Any]], supplier: Supplier | None) -> list[dict[str, Any]]:
     return [row for row in needed if row["supplier"] == supplier]
+
+
+def _missing(needed: Iterable[dict[str, Any]], *, weak: bool) -> list[dict[str, Any]]:
+    """Return what nobody supplies; a library that is needed weakly may be absent."""
+    return [row for row in _of(needed, Supplier.NOBODY) if row["weak"] is weak]
 
 
 def _names(label: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:

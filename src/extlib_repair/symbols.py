@@ -13,8 +13,9 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from extlib_repair import wording
 from extlib_repair.model import AddNeeded, Finding, Severity
-from extlib_repair.wording import count, is_spelled_for, listed
+from extlib_repair.wording import OTHER_BUILD, count, is_spelled_for, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from extlib_repair.model import Image, Import, Member, Provider, ProviderLibrary
 
 _PYTHON = re.compile(r"_?Py[A-Z_]\w*")
-_HINT = "build against this release of the provider, or give one that has them"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +153,8 @@ def _preloading(
         provider=provider,
         symbols=wanted,
         libraries=libraries or tuple(provider.libraries)[:1],
-        finding=Finding(
-            code="preloading",
-            severity=Severity.ERROR if sure else Severity.WARNING,
-            member=member,
-            message=f"uses {count(wanted, 'symbol')} of {provider.label} but does not name its "
-            f"library, so that it only loads after it: {listed(wanted)}",
-            hint="link it with the library, or have it added: --add-needed",
+        finding=wording.preloading(
+            member, provider, wanted, Severity.ERROR if sure else Severity.WARNING
         ),
     )
 
@@ -204,14 +199,7 @@ def findings(
 
 def _of_provider(member: Member, provider: Provider, found: Attribution) -> Iterator[Finding]:
     if found.missing:
-        yield Finding(
-            code="missing-symbols",
-            severity=Severity.ERROR,
-            member=member,
-            message=f"imports {count(found.missing, 'symbol')} that {provider.label} does not "
-            f"export: {listed(found.missing)}",
-            hint=_HINT,
-        )
+        yield wording.missing_symbols(member, provider, found.missing)
     if found.doubled:
         yield Finding(
             code="symbols-twice",
@@ -240,7 +228,7 @@ def _unknown(
             member=member,
             message=f"imports {count(nobody, 'symbol')} that neither {labels} nor any other "
             f"library it needs exports: {listed(nobody)}",
-            hint=f"they may come from what could not be read: {unread}" if unread else _HINT,
+            hint=f"they may come from what could not be read: {unread}" if unread else OTHER_BUILD,
         )
     if out_of_reach:
         yield Finding(
@@ -257,11 +245,4 @@ def _other_architecture(member: Member, image: Image, linkage: Linkage) -> Itera
     for library in linkage.needs(member):
         if library.image.arch != image.arch:
             provider, _ = linkage.libraries[library.name]
-            yield Finding(
-                code="other-architecture",
-                severity=Severity.ERROR,
-                member=member,
-                message=f"is for {image.arch}, and {library.name} of {provider.label} for "
-                f"{library.image.arch}",
-                hint="give the provider's wheel for the consumer's platform: --provider-wheel FILE",
-            )
+            yield wording.other_architecture(member, image, provider, library)

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import TYPE_CHECKING
 
 from extlib_repair.model import Libc, System
+
+if TYPE_CHECKING:
+    from extlib_repair.model import MacVersion
+
+_WHOLE_RELEASES = 11
+"""The first macOS whose tags have the minor version 0."""
 
 _ALIASES = {
     "manylinux1": (2, 5),
@@ -112,6 +119,24 @@ def holds_for(provider: Platform, arch: str) -> bool:
     """
     universal = provider.system is System.MACOS and provider.arch == "universal2"
     return universal or "" in (arch, provider.arch) or arch == provider.arch
+
+
+def machines(arch: str) -> tuple[str, ...]:
+    """Return the machines that an architecture of a platform tag stands for."""
+    return ("arm64", "x86_64") if arch == "universal2" else (arch,)
+
+
+def macos_needed(minimum: MacVersion | None, machine: str, arch: str) -> tuple[int, int]:
+    """Return the macOS that a tag for ``arch`` must promise for a slice with a minimum OS.
+
+    Since macOS 11 tags count whole releases only; and the arm64 slice of universal2, which no
+    system before 11.0 could load, does not raise the tag. Source: delocate 0.13
+    (``_calculate_minimum_wheel_name``), and the tags that packaging 26 computes for a system.
+    """
+    major, minor, _ = minimum or (0, 0, 0)
+    oldest = (major, minor if major < _WHOLE_RELEASES else 0)
+    is_free = arch == "universal2" and machine == "arm64" and oldest <= (_WHOLE_RELEASES, 0)
+    return (0, 0) if is_free else oldest
 
 
 def lowest_macos(platforms: tuple[str, ...], arch: str) -> Platform | None:

@@ -1,13 +1,18 @@
-"""How names are counted and listed in messages, and whose symbols are by their spelling. Pure."""
+"""How messages list names, what is said for every format, whose symbols are by spelling. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from extlib_repair.model import Finding, Severity
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from extlib_repair.model import Policy, Provider
+    from extlib_repair.model import Image, Member, Policy, Provider, ProviderLibrary
+
+OTHER_BUILD = "build against this release of the provider, or give one that has them"
+OTHER_WHEEL = "give the provider's wheel for the consumer's platform: --provider-wheel FILE"
 
 _SHOWN = 10
 """How many names a message lists before it counts the rest."""
@@ -23,6 +28,57 @@ def listed(names: Iterable[str]) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
     return ", ".join(ordered[:_SHOWN]) + rest
+
+
+def missing_symbols(
+    member: Member,
+    provider: Provider,
+    symbols: Collection[str],
+    *,
+    arch: str = "",
+    severity: Severity = Severity.ERROR,
+) -> Finding:
+    """Say that a provider lacks what a binary imports."""
+    of_slice = f" ({arch})" if arch else ""
+    return Finding(
+        code="missing-symbols",
+        severity=severity,
+        member=member,
+        message=f"imports {count(symbols, 'symbol')}{of_slice} that {provider.label} does not "
+        f"export: {listed(symbols)}",
+        hint=OTHER_BUILD,
+    )
+
+
+def preloading(
+    member: Member,
+    provider: Provider,
+    symbols: Collection[str],
+    severity: Severity = Severity.ERROR,
+) -> Finding:
+    """Say that a binary uses a provider and does not name its library."""
+    return Finding(
+        code="preloading",
+        severity=severity,
+        member=member,
+        message=f"uses {count(symbols, 'symbol')} of {provider.label} but does not name its "
+        f"library, so that it only loads after it: {listed(symbols)}",
+        hint="link it with the library, or have it added: --add-needed",
+    )
+
+
+def other_architecture(
+    member: Member, image: Image, provider: Provider, library: ProviderLibrary
+) -> Finding:
+    """Say that a provider's library is for other machines than a binary."""
+    others = ", ".join(one.arch for one in library.slices)
+    return Finding(
+        code="other-architecture",
+        severity=Severity.ERROR,
+        member=member,
+        message=f"is for {image.arch}, and {library.name} of {provider.label} for {others}",
+        hint=OTHER_WHEEL,
+    )
 
 
 def is_spelled_for(name: str, provider: Provider, providers: Iterable[Provider]) -> bool:

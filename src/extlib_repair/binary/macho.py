@@ -21,12 +21,15 @@ from extlib_repair.binary.macho_file import (
     MachO,
     arch_name,
     slices,
+    version,
 )
 from extlib_repair.errors import BadBinaryError
 from extlib_repair.model import BinaryFacts, Format, Image, Import, Kind, RunPath, RunPathKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from extlib_repair.model import MacVersion
 
 _MODULE = ("PyInit_", "PyInitU_", "PyModExport_")
 
@@ -79,6 +82,10 @@ def image_of(file: MachO) -> Image:
         imports=imports,
         exports=exports,
         minimum_os=_minimum_os(file),
+        compatibility=file.own.compatibility if file.own else (0, 0, 0),
+        needed_compatibility=frozenset(
+            (d.name, d.compatibility) for d in dylibs if any(d.compatibility)
+        ),
         uuid=_uuid(file),
         signature=codesign.kind(file),
         header_room=file.header_room,
@@ -106,7 +113,7 @@ def _uuid(file: MachO) -> str:
     return command.raw[8:24].hex()
 
 
-def _minimum_os(file: MachO) -> tuple[int, int, int] | None:
+def _minimum_os(file: MachO) -> MacVersion | None:
     """Return the oldest macOS; of the platforms of a zippered library, macOS counts."""
     versions = []
     for command in file.commands:
@@ -118,8 +125,8 @@ def _minimum_os(file: MachO) -> tuple[int, int, int] | None:
             versions.append((False, minimum))
     if not versions:
         return None
-    _, version = min(versions)
-    return version >> 16, version >> 8 & 0xFF, version & 0xFF
+    _, oldest = min(versions)
+    return version(oldest)
 
 
 def exported(file: MachO) -> frozenset[bytes]:

@@ -19,6 +19,8 @@ from extlib_repair.errors import BadBinaryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from extlib_repair.model import MacVersion
+
 MAGIC = {
     b"\xfe\xed\xfa\xce": (">", False),  # MH_MAGIC
     b"\xce\xfa\xed\xfe": ("<", False),  # MH_CIGAM
@@ -114,6 +116,11 @@ _SPECIAL_ARCH = {(0x01000007, 8): "x86_64h", (0x0100000C, 2): "arm64e"}
 _SUBTYPE_MASK = 0x00FFFFFF  # CPU_SUBTYPE_MASK: the rest are capabilities
 
 
+def version(number: int) -> MacVersion:
+    """Return a version, which is stored as ``xxxx.yy.zz`` in one number."""
+    return number >> 16, number >> 8 & 0xFF, number & 0xFF
+
+
 def arch_name(cputype: int, subtype: int) -> str:
     """Return the name of an architecture as Apple's tools spell it."""
     special = _SPECIAL_ARCH.get((cputype, subtype & _SUBTYPE_MASK))
@@ -156,6 +163,7 @@ class Dylib:
 
     weak: bool
     reexported: bool
+    compatibility: MacVersion
 
 
 _SEGMENT = {
@@ -261,10 +269,15 @@ class MachO:
         return tuple(self._name(c, RPATH_FIXED)[0] for c in self.commands if c.cmd == Lc.RPATH)
 
     @functools.cached_property
-    def name(self) -> str:
-        """The install name (LC_ID_DYLIB), or the empty string."""
+    def own(self) -> Dylib | None:
+        """The install name and its version (LC_ID_DYLIB), if there is one."""
         command = self.first(Lc.ID_DYLIB)
-        return "" if command is None else self.dylib(command).name
+        return None if command is None else self.dylib(command)
+
+    @property
+    def name(self) -> str:
+        """The install name, or the empty string."""
+        return self.own.name if self.own else ""
 
     def dylib(self, command: Command) -> Dylib:
         """Read a command that names a library."""
@@ -274,7 +287,15 @@ class MachO:
         if marker == _DYLIB_USE_MARKER and fixed == _DYLIB_USE_FIXED:
             (flags,) = self.numbers(command, "I", 24)
             weak, reexported = weak or bool(flags & 1), reexported or bool(flags & 2)
-        return Dylib(command=command, name=name, fixed=fixed, weak=weak, reexported=reexported)
+        (compatibility,) = self.numbers(command, "I", 20)
+        return Dylib(
+            command=command,
+            name=name,
+            fixed=fixed,
+            weak=weak,
+            reexported=reexported,
+            compatibility=version(compatibility),
+        )
 
     @functools.cached_property
     def content_start(self) -> int:

@@ -18,7 +18,7 @@ from extlib_repair.binary import run_path
 from extlib_repair.model import Signature, applied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from extlib_repair.model import BinaryEdit, Image, SitePath
 
@@ -65,11 +65,9 @@ def name_of(at: SitePath, library: SitePath) -> str:
     return "/".join(part for part in (LOADER_PATH, steps, layout.basename(library)) if part)
 
 
-def cleaned(
-    entries: Sequence[str], at: SitePath, mend: Callable[[str], str | None]
-) -> tuple[str, ...]:
-    """Return the entries that may stay, each folder once; ``mend`` is asked about the others."""
-    return run_path.cleaned(entries, lambda entry: target(entry, at), mend)
+def cleaned(entries: Sequence[str], at: SitePath) -> tuple[str, ...]:
+    """Return the entries that may stay, each folder once."""
+    return run_path.cleaned(entries, lambda entry: target(entry, at))
 
 
 _DYLIB_SIZE, _RPATH_SIZE, _SIGNATURE_SIZE = 24, 12, 16

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def cleaned(
     entries: Iterable[str],
     target: Callable[[str], SitePath | StrEnum],
-    mend: Callable[[str], str | None],
+    mend: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Return the entries that may stay, each folder once; ``mend`` is asked about the others.
 
