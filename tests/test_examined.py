@@ -60,7 +60,13 @@ PURE = dataclasses.replace(PLAIN, purelib=True)
 CORE = "@loader_path/libcore.dylib"
 FAT = macos_provider(
     "fat",
-    dylib(["foo"], name="@rpath/libprov.dylib", arch="x86_64"),
+    dylib(
+        ["foo"],
+        name="@rpath/libprov.dylib",
+        arch="x86_64",
+        minimum_os=(10, 13, 2),
+        compatibility=(1, 2, 3),
+    ),
     dylib(["foo", "other"], name="@rpath/libprov.dylib", needed=[CORE], reexported=[CORE]),
     platforms=["macosx_11_0_universal2"],
 )
@@ -133,6 +139,8 @@ def test_the_slices_of_a_fat_file_are_put_together() -> None:
     assert [image.arch for image in seen.slices] == ["x86_64", "arm64"]
     assert [image.reexported for image in seen.slices] == [frozenset(), {CORE}]
     assert [image.exports for image in seen.slices] == [{"foo"}, {"foo"}]
+    assert [image.minimum_os for image in seen.slices] == [(10, 13, 2), None]
+    assert [image.compatibility for image in seen.slices] == [(1, 2, 3), (0, 0, 0)]
     assert found.carried == {"libSystem.B.dylib", basename(CORE)}
 
 
@@ -241,8 +249,8 @@ def without(key: str, *, inner: bool = False) -> str:
     return json.dumps(data)
 
 
-def changed(key: str, value: object, *, inner: bool = False) -> str:
-    data = json.loads(GOOD)
+def changed(key: str, value: object, *, inner: bool = False, good: str = GOOD) -> str:
+    data = json.loads(good)
     row = data["providers"][0]
     (row["libraries"][0] if inner else row)[key] = value
     return json.dumps(data)
@@ -250,6 +258,7 @@ def changed(key: str, value: object, *, inner: bool = False) -> str:
 
 OUTER = tuple(json.loads(GOOD)["providers"][0])
 INNER = tuple(json.loads(GOOD)["providers"][0]["libraries"][0])
+OF_MACHO = text_of(chosen(FAT))
 OTHER: tuple[object, ...] = (None, 7, {}, [7])
 DAMAGED = {
     "empty": "",
@@ -281,6 +290,11 @@ DAMAGED = {
         f"{key} of a library is {value!r}": changed(key, value, inner=True)
         for key in INNER
         for value in (*OTHER, True)
+    },
+    **{
+        f"{key} of a Mach-O library is {value!r}": changed(key, value, inner=True, good=OF_MACHO)
+        for key in ("minimum-os", "compatibility")
+        for value in (*OTHER, True, [1, 2], [1, 2, 3, 4], [1, 2, "3"], [1, 2, True], [1, 2, 3.0])
     },
     "a project that is no name": changed("project", "../x"),
     "a version that is none": changed("version", "new"),
