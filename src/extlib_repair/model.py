@@ -62,6 +62,7 @@ class Format(StrEnum):
 
     ELF = "ELF"
     MACHO = "Mach-O"
+    PE = "PE"
 
 
 class Kind(StrEnum):
@@ -88,7 +89,7 @@ class RunPathKind(StrEnum):
 
 
 class Signature(StrEnum):
-    """Who vouches for the bytes of a Mach-O image."""
+    """Who vouches for the bytes of a Mach-O or PE image."""
 
     NONE = "none"
     AD_HOC = "ad-hoc"
@@ -116,8 +117,8 @@ class Import(NamedTuple):
     """The symbol version that is asked for, or the empty string."""
 
     library: str = ""
-    """ELF: the library that the version belongs to (``vn_file``). Mach-O: the needed name in which
-    dyld looks (two-level namespace). Empty where the symbol may come from anywhere."""
+    """ELF: the library that the version belongs to (``vn_file``). Mach-O and PE: the needed name in
+    which the loader looks. Empty where the symbol may come from anywhere."""
 
     weak: bool = False
     """A weak import stays null when nobody defines it; it can never fail."""
@@ -135,11 +136,12 @@ class Image:
     format: Format
     kind: Kind
     arch: str
-    """In the spelling of platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ..., and for
-    the slices of Mach-O as Apple's tools spell it: ``arm64``, ``arm64e``, ``x86_64``, ..."""
+    """In the spelling of platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ..., of Windows
+    ``amd64``, ``arm64``, ``x86`` (the tag ``win32``), and for the slices of Mach-O as Apple's tools
+    spell it: ``arm64``, ``arm64e``, ``x86_64``, ..."""
 
     name: str = ""
-    """The image's own name (DT_SONAME, LC_ID_DYLIB), or the empty string."""
+    """The image's own name (DT_SONAME, LC_ID_DYLIB, PE's export directory), or the empty string."""
 
     needed: tuple[str, ...] = ()
     """Library names exactly as stored, in load order; for Mach-O, in the order that the ordinals of
@@ -159,6 +161,13 @@ class Image:
 
     weak_needed: frozenset[str] = frozenset()
     """Needed names that may be absent (LC_LOAD_WEAK_DYLIB)."""
+
+    delayed: frozenset[str] = frozenset()
+    """Needed names of a PE image that are only loaded at the first call (delay imports)."""
+
+    load_flags: int = 0
+    """``DependentLoadFlags`` of a PE image: which places the loader searches for what it needs; 0
+    for the usual ones."""
 
     reexported: frozenset[str] = frozenset()
     """Needed names whose exports are the image's own, too (LC_REEXPORT_DYLIB)."""
@@ -187,7 +196,7 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryFacts:
-    """What a binary file holds: one image for ELF, one for each slice of a Mach-O file."""
+    """What a binary file holds: one image for ELF and PE, one for each slice of a Mach-O file."""
 
     format: Format
     images: tuple[Image, ...]
@@ -244,9 +253,13 @@ class WheelFacts:
     examined: str = ""
     """What was examined when the wheel was repaired; empty for one that was not."""
 
+    sources: Mapping[Member, bytes] = dataclasses.field(default_factory=dict)
+    """The Python files of packages with binaries that a loader could be put into: every
+    ``__init__.py`` on the way to a binary, and ``_distributor_init.py`` beside it (Windows)."""
+
     @property
     def image_map(self) -> Mapping[Member, Image]:
-        """Every image by the member that holds it: for ELF, whose files hold one image each."""
+        """Every image by the member that holds it: for ELF and PE, whose files hold one each."""
         return {member: image for member, b in self.binaries.items() for image in b.images}
 
     @property
@@ -407,13 +420,23 @@ class AddNeeded:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RenameNeeded:
-    """Call a needed library of a Mach-O image by another name; all that says so is edited."""
+    """Call a needed library of a Mach-O or PE image by another name, wherever it says so."""
 
     old: str
     new: str
 
 
-BinaryEdit = SetRunPath | AddNeeded | RenameNeeded
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClearLoadFlags:
+    """Let the loader search the usual places for what a PE image needs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DropSignature:
+    """Take the signature (Authenticode) off a PE image."""
+
+
+BinaryEdit = SetRunPath | AddNeeded | RenameNeeded | ClearLoadFlags | DropSignature
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,6 +462,25 @@ class MoveToScripts:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InsertLoader:
+    """Put the loader into a Python file, in the place of one that is there already."""
+
+    member: Member
+    lines: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AddPackage:
+    """Add an ``__init__.py`` that brings the loader in front of an extension module.
+
+    For a module that lies in no package: Python prefers the package to the module of that name.
+    """
+
+    member: Member
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SetRequirements:
     """The values of ``Requires-Dist`` that METADATA shall have, in its order."""
 
@@ -459,7 +501,15 @@ class SetExamined:
     text: str
 
 
-Edit = EditBinary | MoveToScripts | SetRequirements | SetPlatforms | SetExamined
+Edit = (
+    EditBinary
+    | MoveToScripts
+    | InsertLoader
+    | AddPackage
+    | SetRequirements
+    | SetPlatforms
+    | SetExamined
+)
 
 
 class Severity(StrEnum):
@@ -559,6 +609,10 @@ def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:
             image = dataclasses.replace(image, run_path=run_path, ignored_run_path=())
         elif isinstance(edit, RenameNeeded):
             image = _renamed(image, edit)
+        elif isinstance(edit, ClearLoadFlags):
+            image = dataclasses.replace(image, load_flags=0)
+        elif isinstance(edit, DropSignature):
+            image = dataclasses.replace(image, signature=Signature.NONE)
         elif edit.library not in image.needed:
             needed = (edit.library, *image.needed)
             if image.format is Format.MACHO:
@@ -587,6 +641,7 @@ def _renamed(image: Image, edit: RenameNeeded) -> Image:
         image,
         needed=tuple(map(new, image.needed)),
         weak_needed=frozenset(map(new, image.weak_needed)),
+        delayed=frozenset(map(new, image.delayed)),
         reexported=frozenset(map(new, image.reexported)),
         needed_compatibility=frozenset((new(n), v) for n, v in image.needed_compatibility),
         imports=frozenset(i._replace(library=new(i.library)) for i in image.imports),
@@ -595,7 +650,8 @@ def _renamed(image: Image, edit: RenameNeeded) -> Image:
 
 def _signed(image: Image) -> Image:
     """Return an edited image with the signature that it then has: arm64 needs one."""
-    must_have = image.format is Format.MACHO and image.arch.startswith("arm64")
-    if must_have or image.signature is Signature.IDENTITY:
+    if image.format is not Format.MACHO:
+        return image
+    if image.arch.startswith("arm64") or image.signature is Signature.IDENTITY:
         return dataclasses.replace(image, signature=Signature.AD_HOC)
     return image

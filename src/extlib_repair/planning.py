@@ -15,6 +15,7 @@ from extlib_repair import (
     dylibs,
     examined,
     layout,
+    loader,
     oddities,
     platform_tag,
     reaching,
@@ -24,10 +25,12 @@ from extlib_repair import (
 from extlib_repair.linkage import Linkage
 from extlib_repair.loading import is_system_library
 from extlib_repair.model import (
+    AddPackage,
     BinaryFacts,
     Chosen,
     EditBinary,
     Finding,
+    InsertLoader,
     Member,
     MoveToScripts,
     Part,
@@ -205,6 +208,7 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
     """Return the facts that a wheel must have once the plan is carried out."""
     binaries = dict(facts.binaries)
     members = list(facts.members)
+    sources = dict(facts.sources)
     requirements = facts.requirements
     name = facts.name
     text = facts.examined
@@ -216,6 +220,11 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
         elif isinstance(edit, MoveToScripts):
             binaries[edit.target] = binaries.pop(edit.member)
             members.append(edit.target)
+        elif isinstance(edit, InsertLoader):
+            sources[edit.member] = loader.inserted(sources[edit.member], edit.lines)
+        elif isinstance(edit, AddPackage):
+            members.append(edit.member)
+            sources[edit.member] = edit.text.encode()
         elif isinstance(edit, SetRequirements):
             requirements = edit.requirements
         elif isinstance(edit, SetPlatforms):
@@ -230,6 +239,7 @@ def expected(facts: WheelFacts, plan: Plan) -> WheelFacts:
         binaries=frozen_mapping(binaries.items()),
         requirements=requirements,
         examined=text,
+        sources=frozen_mapping(sources.items()),
     )
 
 
