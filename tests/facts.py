@@ -43,7 +43,11 @@ SITE32 = f"scipy_openblas32/lib/{LIB32}"
 DGEMM64 = "scipy_cblas_dgemm64_"
 DGEMM32 = "scipy_cblas_dgemm"
 C_NAMES = frozenset({"malloc", "dladdr"})
-SHIPPED = Shipped(c_names=C_NAMES, system_libraries=frozenset({"libc.so.6", "libm.so.6"}))
+SHIPPED = Shipped(
+    c_names=C_NAMES,
+    system_libraries=frozenset({"libc.so.6", "libm.so.6"}),
+    windows_libraries=frozenset({"kernel32.dll"}),
+)
 
 
 def elf(
@@ -340,6 +344,7 @@ def planned(
     add_needed: bool = False,
     require: bool = False,
     resign: bool = False,
+    drop_signature: bool = False,
 ) -> Plan:
     options = planning.Options(
         style=reaching.Style(kind=style, sanitize=sanitize),
@@ -347,6 +352,7 @@ def planned(
         add_needed=add_needed,
         require_provided=require,
         resign=resign,
+        drop_signature=drop_signature,
     )
     choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
     return planning.plan(facts, choices, options, SHIPPED)
