@@ -37,7 +37,7 @@ def sniff(start: bytes) -> Format | None:
     """
     found = _MAGIC.get(start[:4])
     if found is Format.MACHO:
-        from extlib_repair.binary.macho_file import is_java
+        from extlib_repair.binary.macho_fat import is_java
 
         return None if is_java(start) else found
     return found
