@@ -134,6 +134,7 @@ def _request(line: Line) -> Request:
         ),
         add_needed="--add-needed" in line.flags,
         resign="--resign" in line.flags,
+        drop_signature="--drop-signature" in line.flags,
         require_provided="--require-provided" in line.flags,
         dry_run="--dry-run" in line.flags,
         acknowledged=configuration.acknowledged,
