@@ -247,3 +247,19 @@ def test_a_reader_that_has_seen_enough_is_no_defect(tmp_path: Path) -> None:
     assert done.returncode in {0, 141}
     assert "internal" not in done.stderr
     assert "Broken" not in done.stderr
+
+
+def test_a_pattern_stands_for_the_wheels_that_it_matches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``delvewheel repair dist\\*.whl`` does where the shell does not."""
+    for name in ("b", "a"):
+        make_wheel(tmp_path / "in", {f"{name}/__init__.py": b""}, name=name, tag="py3-none-any")
+    literal = make_wheel(tmp_path / "x*", {"c/__init__.py": b""}, name="c", tag="py3-none-any")
+
+    assert cli.main([str(tmp_path / "i*" / "*.whl"), str(literal), "-w", str(tmp_path / "o")]) == 0
+    assert [Path(line).name[0] for line in capsys.readouterr().out.splitlines()] == ["a", "b", "c"]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["in/b*.whl", "-w", "o"]) == 0
+    assert cli.main(["none*.whl"]) == 2
+    assert "no wheel matches none*.whl" in capsys.readouterr().err

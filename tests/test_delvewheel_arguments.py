@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from facts import elf, wheel
 
-from extlib_repair import cli, commandline, process
-from extlib_repair.engines import Arguments, delvewheel, engine_for
+from extlib_repair import cli, commandline, pipeline, process
+from extlib_repair.engines import Arguments, Result, delvewheel, engine_for
 from extlib_repair.errors import EngineError, UnsupportedError, UsageError
 from extlib_repair.model import System
 
@@ -102,6 +103,18 @@ def test_a_folder_that_this_host_cannot_be_told_is_refused(paths: str) -> None:
     """A drive letter's colon is no separator; but delvewheel would take it for one."""
     with pytest.raises(UsageError, match="cannot be searched on this host, where ':' separates"):
         delvewheel.parse(["--add-path", paths])
+
+
+@pytest.mark.parametrize("excluded", [("LibX*",), ("libx.DLL",), ("libx.dl",)])
+def test_patterns_that_hit_in_another_case_hit(excluded: tuple[str, ...]) -> None:
+    result = Result(wheel=Path(WHEEL), log="", matched=frozenset({"libx.dll"}))
+    facts = wheel({"pkg/_x.pyd": elf("KERNEL32.dll")})
+
+    found = pipeline._unmatched(facts, result, Arguments(excluded=excluded, any_case=True))
+    exactly = pipeline._unmatched(facts, result, Arguments(excluded=excluded))
+
+    assert len(found) == (excluded == ("libx.dl",))
+    assert len(exactly) == 1
 
 
 def answer(
@@ -335,6 +348,7 @@ CANNOT_RENAME = (
             "argument -L/--lib-sdir: Invalid directory",
             "run with -v to see",
         ),
+        ("", f"{TRACEBACK}KeyError: 'x.dll'\n", "KeyError: 'x.dll'", "run with -v to see"),
         (
             ANALYZING,
             f"{TRACEBACK}FileNotFoundError: Unable to find library: libfoo.dll\n",

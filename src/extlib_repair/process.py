@@ -35,7 +35,8 @@ class Completed:
     def raised(self) -> str:
         """The message of the exception at the end of a traceback, all of its lines in one.
 
-        The last words, where there is no traceback.
+        The last words, where there is no traceback. A KeyError keeps its name: a key alone says
+        nothing.
         """
         _, traceback, tail = self.stderr.rpartition(_TRACEBACK)
         lines = [line for line in tail.splitlines() if line.strip()]
@@ -43,7 +44,7 @@ class Completed:
             del lines[0]
         if not traceback or not lines:
             return self.last_words
-        lines[0] = re.sub(r"^(?:\w+\.)*[A-Z]\w*: ", "", lines[0])
+        lines[0] = re.sub(r"^(?!KeyError)(?:\w+\.)*[A-Z]\w*: ", "", lines[0])
         return " ".join(map(str.strip, lines))
 
 
