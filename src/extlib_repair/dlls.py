@@ -163,22 +163,19 @@ def _loaders(
 ) -> tuple[list[Edit], list[Finding]]:
     """Return the edits that put loaders where they come before what needs a provider."""
     importers = graph.importers()
-    programs = {m for m in importers if graph.images[m].kind is Kind.EXECUTABLE}
-    placement = loader.places(
-        facts, {m: names for m, names in importers.items() if m not in programs}
-    )
+    placement = loader.places(facts, importers)
     consumer = f"{facts.name.distribution} {facts.name.version}"
     edits: list[Edit] = []
-    findings = [_program(member, importers[member]) for member in sorted(programs)]
+    findings: list[Finding] = []
     for member, names in sorted(placement.files.items()):
         lines = loader.block(_place(member), consumer, _sought(graph, names, wishes))
         made, found = _inserted(member, facts.sources[member], lines)
         edits += made
         findings += found
-    for member, shim in sorted(placement.packages.items()):
-        sought = _sought(graph, shim.libraries, wishes)
-        text = loader.package(_place(member), consumer, sought, shim.module)
-        edits.append(AddPackage(member=member, text=text))
+    for shim in placement.shims:
+        sought = _sought(graph, shim.names, wishes)
+        text = loader.package(_place(shim.member), consumer, sought, shim.module_file)
+        edits.append(AddPackage(member=shim.member, text=text))
     findings += [
         Finding(
             code="no-place-for-loader",
@@ -226,17 +223,6 @@ def _sought(
             requirement=wishes.requirements[provider.project],
         )
         for provider, library in found
-    )
-
-
-def _program(member: Member, names: Iterable[str]) -> Finding:
-    return Finding(
-        code="no-place-for-loader",
-        severity=Severity.ERROR,
-        member=member,
-        message=f"is a program and needs {', '.join(sorted(names))}: no Python file runs before "
-        "it that could load it",
-        hint="put what it does into a module, and start that",
     )
 
 
