@@ -98,7 +98,7 @@ def test_every_module_that_reaches_a_library_must_have_loaded_its_provider() -> 
     assert missing(facts) == []
 
     without = dict(facts.sources) | {Member("demo/b/__init__.py"): b""}
-    broken = windows_wheel(images, sources={m: s.decode() for m, s in without.items()})
+    broken = windows_wheel(images, sources={str(m): s.decode() for m, s in without.items()})
 
     assert missing(broken) == [("demo.libs/mid.dll", DLL)]
     loading = dll_search.Loading(broken, [WINDOWS], SHIPPED.windows_libraries)
@@ -132,24 +132,12 @@ def test_a_repaired_wheel_is_good() -> None:
     assert check(repaired({MODULE: USER})) == []
 
 
-def changed(text: str) -> WheelFacts:
-    """Return a repaired wheel whose ``__init__.py`` was changed afterwards."""
-    facts = repaired({MODULE: USER})
-    source = facts.sources[Member(INIT)].decode()
-    changed = windows_wheel(
-        {MODULE: USER}, sources={INIT: text.replace("SOURCE", source)}, requires=facts.requirements
-    )
-    return changed
-
-
 def test_a_loader_that_is_missing_outdated_or_late_is_an_error() -> None:
     facts = repaired({MODULE: USER})
     source = facts.sources[Member(INIT)].decode()
 
     def said(text: str) -> list[str]:
-        wheel = windows_wheel(
-            {MODULE: USER}, sources={INIT: text}, requires=facts.requirements
-        )
+        wheel = windows_wheel({MODULE: USER}, sources={INIT: text}, requires=facts.requirements)
         findings = checking.findings(wheel, [chosen(WINDOWS)], SHIPPED, [])
         return [f.message for f in findings if f.code == "loader"]
 
@@ -167,7 +155,7 @@ def test_a_loader_that_is_missing_outdated_or_late_is_an_error() -> None:
 
 def test_flags_that_were_not_cleared_are_an_error() -> None:
     facts = repaired({MODULE: USER})
-    sources = {m: s.decode() for m, s in facts.sources.items()}
+    sources = {str(m): s.decode() for m, s in facts.sources.items()}
     flagged = pe([DLL], {DLL: ["prov_add"]}, load_flags=0x800)
 
     wheel = windows_wheel({MODULE: flagged}, sources=sources, requires=facts.requirements)

@@ -385,30 +385,25 @@ def test_a_move_to_a_taken_place_is_refused(tmp_path: Path) -> None:
 BLOCK = loader.block(
     SitePath("demo/__init__.py"),
     "demo 1.0",
-    [
-        loader.Sought(
-            library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0"
-        )
-    ],
+    [loader.Sought(library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0")],
 )
 
 
 def test_a_loader_goes_into_a_python_file_and_a_package_beside_a_module(tmp_path: Path) -> None:
-    init = Member("demo/__init__.py")
-    source = make_wheel(tmp_path / "in", {init: b'"""Doc."""\r\nimport os\r\n', "_top.txt": b""})
-    package = Member("_top/__init__.py")
-
-    target = carried_out(
-        plan_of(
-            InsertLoader(member=init, lines=BLOCK), AddPackage(member=package, text="x = 1\n")
-        ),
-        source,
-        tmp_path / "out",
+    init, package = Member("demo/__init__.py"), Member("_top/__init__.py")
+    before = b'"""Doc."""\r\nimport os\r\n'
+    files = {init: before, "demo/_e.bin": EMPTY_ELF, "_top.bin": EMPTY_ELF}
+    source = make_wheel(tmp_path / "in", files, tag="cp311-cp311-win_amd64")
+    edits = (
+        InsertLoader(member=init, lines=BLOCK),
+        AddPackage(member=package, text="x = 1\n"),
     )
 
-    files = read_wheel(target)
-    assert files[init] == loader.inserted(b'"""Doc."""\r\nimport os\r\n', BLOCK)
-    assert files[package] == b"x = 1\n"
+    target = carried_out(plan_of(*edits, output=source.name), source, tmp_path / "out")
+
+    written = read_wheel(target)
+    assert written[init] == loader.inserted(before, BLOCK)
+    assert written[package] == b"x = 1\n"
     assert upload_problems(target) == []
 
 

@@ -76,9 +76,7 @@ class Loading:
             provider, library = self._graph.libraries[small]
             if any(self._roots_without(member, name)):
                 return Found(supplier=Supplier.NOBODY)
-            return Found(
-                supplier=Supplier.PROVIDER, place=library.place, project=provider.project
-            )
+            return Found(supplier=Supplier.PROVIDER, place=library.place, project=provider.project)
         own = self._graph.files.get(small)
         if own is not None:
             return Found(supplier=Supplier.WHEEL, place=place_of(own))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Project,
         Provider,
         ProviderLibrary,
+        SitePath,
         WheelFacts,
     )
 
@@ -158,9 +159,7 @@ def _wanted(
     return (), [wording.signed_by_identity(member, "have it taken off: --drop-signature")]
 
 
-def _loaders(
-    facts: WheelFacts, graph: Graph, wishes: Wishes
-) -> tuple[list[Edit], list[Finding]]:
+def _loaders(facts: WheelFacts, graph: Graph, wishes: Wishes) -> tuple[list[Edit], list[Finding]]:
     """Return the edits that put loaders where they come before what needs a provider."""
     importers = graph.importers()
     placement = loader.places(facts, importers)
@@ -206,15 +205,13 @@ def _inserted(member: Member, source: bytes, lines: str) -> tuple[list[Edit], li
     return [InsertLoader(member=member, lines=lines)], []
 
 
-def _place(member: Member) -> layout.SitePath:
+def _place(member: Member) -> SitePath:
     place = layout.installed(member)
     assert place is not None, "loaders are placed below site-packages"
     return place
 
 
-def _sought(
-    graph: Graph, names: Iterable[str], wishes: Wishes
-) -> tuple[loader.Sought, ...]:
+def _sought(graph: Graph, names: Iterable[str], wishes: Wishes) -> tuple[loader.Sought, ...]:
     found = [graph.libraries[name.lower()] for name in sorted(names)]
     return tuple(
         loader.Sought(

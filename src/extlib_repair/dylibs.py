@@ -262,15 +262,7 @@ def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
 
 def _holds(image: Image, edits: Iterable[BinaryEdit]) -> bool:
     """Whether an image says already what edits would make it say; its signature does not count."""
-    return all(_holds_one(image, edit) for edit in edits)
-
-
-def _holds_one(image: Image, edit: BinaryEdit) -> bool:
-    if isinstance(edit, RenameNeeded):
-        return edit.old not in image.needed
-    if isinstance(edit, AddNeeded):
-        return edit.library in image.needed
-    return image.search == (edit.run_path.entries if edit.run_path else ())
+    return dataclasses.replace(applied(image, edits), signature=image.signature) == image
 
 
 def _is_named_twice(binary: _Binary, library: ProviderLibrary) -> bool:

@@ -106,7 +106,11 @@ CODES = (
 )
 """Codes of all findings."""
 
-_HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z|(\.[0-9]+)*\.dylib\Z|(-[0-9a-f]{32})?\.dll\Z")
+_HASH_AND_VERSION = re.compile(
+    r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z"
+    r"|(\.[0-9]+)*\.dylib\Z"
+    r"|(-[0-9a-f]{32})?\.dll\Z"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,7 @@ _GAP = "\N{NO-BREAK SPACE}"
 """Stands for a space at which no line ends while lines are filled."""
 
 
-def described(
-    facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading
-) -> dict[str, Any]:
+def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading) -> dict[str, Any]:
     """Return everything that is shown, in the form of JSON; paths are below site-packages."""
     return {
         "schema": SCHEMA,

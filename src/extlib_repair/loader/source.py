@@ -39,8 +39,9 @@ _TEXT = re.compile(r"[rRuU]?['\"]")
 def inserted(source: bytes, block: str) -> bytes:
     """Return a Python file with the loader's lines, in the place of those that it has already.
 
-    Lines that stand behind code are taken away from there. Every other byte stays, and the lines end as the file's do. Where the file's last line has no
-    end and ours come behind it, ours have none either: so they can be taken away again.
+    Lines that stand behind code are taken away from there. Every other byte stays, and the lines
+    end as the file's do. Where the file's last line has no end and ours come behind it, ours have
+    none either: so they can be taken away again.
     """
     file = read(source)
     there = _block(file)
