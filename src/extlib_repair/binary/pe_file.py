@@ -425,19 +425,23 @@ class PeFile:
         return at, at + size
 
     @property
-    def content_end(self) -> int:
-        """Where sections and symbols end: what stands behind is not Windows' business.
+    def symbol_spans(self) -> tuple[tuple[int, int], ...]:
+        """Where "COFF Symbol Table" and "COFF String Table" begin and end.
 
-        GNU ld leaves the symbols ("COFF Symbol Table", with "COFF String Table") in a file that was
-        not stripped.
+        GNU ld leaves them in a file that was not stripped.
         """
-        ends = [s.offset + s.raw_size for s in self.sections if s.raw_size]
         at, count = self._symbols
-        if at:
-            strings = at + count * _SYMBOL_SIZE
-            (size,) = self.unpack("I", strings)
-            ends.append(strings + size)
-        return max([self.sections_end, *ends])
+        if not at:
+            return ()
+        strings = at + count * _SYMBOL_SIZE
+        (size,) = self.unpack("I", strings)
+        return ((at, strings + max(4, size)),)
+
+    @property
+    def content_end(self) -> int:
+        """Where sections and symbols end: what stands behind is not Windows' business."""
+        ends = [s.offset + s.raw_size for s in self.sections if s.raw_size]
+        return max([self.sections_end, *ends, *(end for _, end in self.symbol_spans)])
 
 
 def checksum(data: bytes, at: int) -> int:
