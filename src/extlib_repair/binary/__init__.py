@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from extlib_repair.model import BinaryEdit, BinaryFacts
 
-MAGIC_SIZE = 8
-"""How many first bytes :func:`sniff` looks at."""
+MAGIC_SIZE = 1024
+"""How many first bytes :func:`sniff` looks at: 64 at least, and for PE better as many as lead to
+its header, so that programs for DOS are told apart."""
 
 _MAGIC = {
     b"\x7fELF": Format.ELF,
@@ -28,27 +29,43 @@ _MAGIC = {
         Format.MACHO,
     ),
 }
+_PE_MAGIC = b"MZ"
 
 
 def sniff(start: bytes) -> Format | None:
     """Return the format that the first bytes of a file promise, or None.
 
-    Java class files share the magic of fat Mach-O files. They are no binaries.
+    Java class files share the magic of fat Mach-O files, and programs for DOS that of PE. They are
+    no binaries.
     """
-    found = _MAGIC.get(start[:4])
+    found = _format(start)
     if found is Format.MACHO:
         from extlib_repair.binary.macho_fat import is_java
 
         return None if is_java(start) else found
+    if found is Format.PE:
+        from extlib_repair.binary.pe_file import is_pe
+
+        return found if is_pe(start) else None
     return found
+
+
+def _format(start: bytes) -> Format | None:
+    """Return the format that has such a magic."""
+    return Format.PE if start[:2] == _PE_MAGIC else _MAGIC.get(start[:4])
 
 
 def read(data: bytes) -> BinaryFacts:
     """Return the facts of a binary; raises :class:`BadBinaryError`."""
-    if _MAGIC.get(data[:4]) is Format.MACHO:
+    found = _format(data)
+    if found is Format.MACHO:
         from extlib_repair.binary import macho
 
         return macho.read(data)
+    if found is Format.PE:
+        from extlib_repair.binary import pe
+
+        return pe.read(data)
     from extlib_repair.binary import elf
 
     return elf.read(data)
@@ -60,10 +77,15 @@ def edit(data: bytes, edits: Sequence[BinaryEdit], *, resign: bool = False) -> b
     ``resign`` allows to replace an identity's signature by an ad-hoc one (Mach-O). Raises
     :class:`BadBinaryError` and :class:`CannotEditError`.
     """
-    if _MAGIC.get(data[:4]) is Format.MACHO:
+    found = _format(data)
+    if found is Format.MACHO:
         from extlib_repair.binary import macho_edit
 
         return macho_edit.edit(data, edits, resign=resign)
+    if found is Format.PE:
+        from extlib_repair.binary import pe_edit
+
+        return pe_edit.edit(data, edits)
     from extlib_repair.binary import elf_edit
 
     return elf_edit.edit(data, edits)

@@ -1,4 +1,4 @@
-"""The second readers: what pyelftools and macholib say of a binary that was edited.
+"""The second readers: what pyelftools, macholib and pefile say of a binary that was edited.
 
 Our own reader and our own editor could share a wrong idea of the format; these have been written
 by others. A good file must never be refused because they cannot read it: what they cannot read is
@@ -13,6 +13,9 @@ not asked for.
 Mach-O: macholib reads from files, and is handed bytes here. It does not know the newer form of the
 commands that name libraries (``dylib_use_command`` of ``mach-o/loader.h``); where names begin is
 taken from the command, and its flags from behind what macholib knows.
+
+PE: pefile gives back no names but those that it takes for file names of DOS, so that it leads to
+them here, and the names are cut out of the file.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import itertools
 import struct
 from typing import TYPE_CHECKING, Any
 
-from extlib_repair.model import Format, RunPath, RunPathKind
+from extlib_repair.model import Format, RunPath, RunPathKind, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from extlib_repair.model import Image
 
 
-READERS = {Format.ELF: "pyelftools", Format.MACHO: "macholib"}
+READERS = {Format.ELF: "pyelftools", Format.MACHO: "macholib", Format.PE: "pefile"}
 """Who reads."""
 
 
@@ -45,6 +48,10 @@ class Reading:
     reexported: frozenset[str] = frozenset()
     run_path: RunPath | None = None
     ignored_run_path: tuple[str, ...] = ()
+    delayed: frozenset[str] = frozenset()
+    load_flags: int = 0
+    signed: bool = False
+    """Of PE: whether there is a certificate."""
 
 
 def expected(image: Image) -> Reading:
@@ -56,6 +63,9 @@ def expected(image: Image) -> Reading:
         reexported=image.reexported,
         run_path=image.run_path,
         ignored_run_path=image.ignored_run_path,
+        delayed=image.delayed,
+        load_flags=image.load_flags,
+        signed=image.format is Format.PE and image.signature is not Signature.NONE,
     )
 
 
@@ -64,6 +74,8 @@ def read(data: bytes) -> tuple[Reading, ...] | None:
     try:
         if data.startswith(b"\x7fELF"):
             return (_elf(data),)
+        if data.startswith(b"MZ"):
+            return (_pe(data),)
         return tuple(map(_slice, _headers(data)))
     except Exception:  # noqa: BLE001 - of many types; our own reader has read the file by then
         return None
@@ -189,3 +201,49 @@ def _flags(header: Any, fields: Any, text: bytes) -> int:  # noqa: ANN401
 def _text(text: bytes, at: int) -> str:
     """Return the string that begins somewhere behind the numbers of a command."""
     return text[at : text.index(b"\0", at)].decode("utf-8", "surrogateescape")
+
+
+def _pe(data: bytes) -> Reading:
+    import pefile
+
+    file: Any = pefile.PE(data=data, fast_load=True)
+    file.parse_data_directories([_IMPORTS, _DELAYED], import_dllnames_only=True)
+    at_once = _names(file, "DIRECTORY_ENTRY_IMPORT", "Name")
+    delayed = _names(file, "DIRECTORY_ENTRY_DELAY_IMPORT", "szName")
+    exports = _directory(file, _EXPORTS)
+    return Reading(
+        name=_name(file, file.get_dword_at_rva(exports + _NAME_AT)) if exports else "",
+        needed=tuple(dict.fromkeys((*at_once, *delayed))),
+        delayed=frozenset(delayed) - frozenset(at_once),
+        load_flags=_load_flags(file),
+        signed=bool(_directory(file, _CERTIFICATES)),
+    )
+
+
+_EXPORTS, _IMPORTS, _CERTIFICATES, _LOAD_CONFIG, _DELAYED = 0, 1, 4, 10, 13
+"""IMAGE_DIRECTORY_ENTRY_*."""
+
+_NAME_AT = 12  # in IMAGE_EXPORT_DIRECTORY
+_FLAGS_AT = {0x10B: 54, 0x20B: 78}  # in IMAGE_LOAD_CONFIG_DIRECTORY32 and 64
+
+
+def _directory(file: Any, index: int) -> int:  # noqa: ANN401 - pefile has no types
+    """Return where a directory stands; 0 where there is none."""
+    directories: list[Any] = file.OPTIONAL_HEADER.DATA_DIRECTORY
+    return int(directories[index].VirtualAddress) if index < len(directories) else 0
+
+
+def _load_flags(file: Any) -> int:  # noqa: ANN401
+    """Return DependentLoadFlags: pefile knows them since 2024, by another name before."""
+    config, within = _directory(file, _LOAD_CONFIG), _FLAGS_AT[file.PE_TYPE]
+    if not config or file.get_dword_at_rva(config) < within + 2:
+        return 0
+    return int(file.get_word_at_rva(config + within))
+
+
+def _names(file: Any, directory: str, field: str) -> list[str]:  # noqa: ANN401
+    return [_name(file, getattr(entry.struct, field)) for entry in getattr(file, directory, [])]
+
+
+def _name(file: Any, rva: int) -> str:  # noqa: ANN401
+    return _string(file.__data__, file.get_offset_from_rva(rva))
