@@ -1,6 +1,7 @@
 """Whether a package imports ``_distributor_init.py``. Pure.
 
-NumPy and SciPy leave this file to those who distribute them. NumPy imports it in the ``else`` of an ``if`` of its ``__init__.py``, SciPy at the left margin.
+NumPy and SciPy leave this file to those who distribute them. In their ``__init__.py`` NumPy imports
+it in the ``else`` of an ``if``, SciPy at the left margin.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def read(source: bytes) -> File:
     rest = iter([mark + b"".join(lines[:1]), *lines[1:]])
     try:
         encoding, _ = tokenize.detect_encoding(lambda: _LINE_END.sub(b"\n", next(rest, b"")))
-        if _PLAIN.decode(encoding) != _PLAIN.decode("ascii"):
+        if not _keeps_ascii(encoding):
             raise CannotEditError(
                 f"is encoded as {encoding}, in which ASCII means something else",
                 hint="store the file as UTF-8",
@@ -118,6 +118,13 @@ def read(source: bytes) -> File:
             f"cannot be decoded: {error}", hint="store the file as UTF-8, or name its encoding"
         ) from error
     return File(mark=mark, lines=lines, text=text)
+
+
+def _keeps_ascii(encoding: str) -> bool:
+    try:
+        return _PLAIN.decode(encoding) == _PLAIN.decode("ascii")
+    except UnicodeError:
+        return False
 
 
 def _line_end(lines: Sequence[bytes]) -> bytes:
