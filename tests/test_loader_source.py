@@ -19,7 +19,11 @@ from extlib_repair.model import SitePath
 SOUGHT = Sought(library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0")
 BLOCK = block(SitePath("demo/__init__.py"), "demo 1.0", [SOUGHT])
 OLD = f"{START}\n# older\nprint()\n{END}\n"
-STDLIB = sorted(Path(sysconfig.get_path("stdlib")).glob("**/__init__.py"))[:400]
+STDLIB = [
+    path
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("**/__init__.py"))
+    if "site-packages" not in path.parts and path.stat().st_size
+]
 
 
 def removed(source: bytes) -> bytes:
