@@ -1,7 +1,7 @@
 """Every deliberate failure: one class each, with its exit code and its hint.
 
 Exit codes (documented in ``docs/errors.md``): 0 done, 1 error findings, 2 usage or policy, 3 not a
-valid wheel or binary, 4 the provider does not fit, 5 the engine failed, 6 this binary cannot be
+valid wheel or binary, 4 the provider does not fit, 5 the engine failed, 6 this file cannot be
 edited, 7 cannot write the output, 70 a bug of ours.
 """
 
@@ -79,7 +79,7 @@ class EngineError(ExtlibRepairError):
 
 
 class CannotEditError(ExtlibRepairError):
-    """A binary cannot take the edit that the plan asks for."""
+    """A binary or a Python file cannot take the edit that the plan asks for."""
 
     exit_code = 6
 

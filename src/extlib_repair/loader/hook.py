@@ -1,7 +1,7 @@
 """Whether a package imports ``_distributor_init.py``. Pure.
 
-NumPy and SciPy leave this file to those who distribute them. NumPy imports it in the ``else`` of an
-``if`` of its ``__init__.py``, SciPy at the left margin.
+NumPy and SciPy leave this file to those who distribute them. In their ``__init__.py`` NumPy imports
+it in the ``else`` of an ``if``, SciPy at the left margin.
 """
 
 from __future__ import annotations
@@ -54,15 +54,16 @@ def _lines(of_file: Iterator[TokenInfo]) -> Iterator[list[TokenInfo]]:
 
 
 def _imports(statement: Sequence[TokenInfo], package: str) -> bool:
-    keyword, *words = [token.string for token in statement if token.string not in {"(", ")"}]
+    words = [token.string for token in statement if token.string not in {"(", ")"}]
+    keyword, words = words[:1], words[1:]
     hook = f"{package}.{_MODULE}"
-    if keyword == "from" and "import" in words:
+    if keyword == ["from"] and "import" in words:
         middle = words.index("import")
         module = "".join(words[:middle])
         return module in {f".{_MODULE}", hook} or (
             module in {".", package} and _MODULE in map(_name, _listed(words[middle + 1 :]))
         )
-    return keyword == "import" and hook in map(_name, _listed(words))
+    return keyword == ["import"] and hook in map(_name, _listed(words))
 
 
 def _listed(words: Sequence[str]) -> list[list[str]]:

@@ -14,6 +14,7 @@ import dataclasses
 import re
 import tokenize
 from codecs import BOM_UTF8
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from extlib_repair.errors import CannotEditError
@@ -31,6 +32,7 @@ _PLAIN = bytes({*range(0x20, 0x7F)} - {0x5C}) + b"\t\f\r\\\n"
 _HINT = "if the file is written for a newer Python, run extlib-repair with that one"
 
 _MARKS = [START, END]
+_BETWEEN = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER})
 _FUTURE = ["from", "__future__", "import"]
 _TEXT = re.compile(r"[rRuU]?['\"]")
 """The start of a string that can be a docstring: neither bytes nor an f-string."""
@@ -112,7 +114,7 @@ def read(source: bytes) -> File:
     rest = iter([mark + b"".join(lines[:1]), *lines[1:]])
     try:
         encoding, _ = tokenize.detect_encoding(lambda: _LINE_END.sub(b"\n", next(rest, b"")))
-        if _PLAIN.decode(encoding) != _PLAIN.decode("ascii"):
+        if not _keeps_ascii(encoding):
             raise CannotEditError(
                 f"is encoded as {encoding}, in which ASCII means something else",
                 hint="store the file as UTF-8",
@@ -131,6 +133,13 @@ def _without(file: File, start: int, stop: int) -> File:
         lines=[*file.lines[:start], *file.lines[stop:]],
         text=[*file.text[:start], *file.text[stop:]],
     )
+
+
+def _keeps_ascii(encoding: str) -> bool:
+    try:
+        return _PLAIN.decode(encoding) == _PLAIN.decode("ascii")
+    except UnicodeError:
+        return False
 
 
 def _line_end(lines: Sequence[bytes]) -> bytes:
@@ -160,13 +169,8 @@ def _block(file: File) -> tuple[int, int] | None:
 
 def _comments(text: Sequence[str], last: int) -> frozenset[int]:
     """Return the rows of comments, up to a row: a mark within a string is none."""
-    found_rows: set[int] = set()
-    for token in tokens(text):
-        if token.start[0] - 1 > last:
-            break
-        if token.type == tokenize.COMMENT:
-            found_rows.add(token.start[0] - 1)
-    return frozenset(found_rows)
+    before = takewhile(lambda token: token.start[0] - 1 <= last, tokens(text))
+    return frozenset(t.start[0] - 1 for t in before if t.type == tokenize.COMMENT)
 
 
 def _place(file: File) -> int:
@@ -207,20 +211,25 @@ def _prefix(file: File) -> _Prefix:
 
 
 def _logical_lines(text: Sequence[str]) -> Iterator[list[TokenInfo]]:
-    """Yield the tokens of logical lines; of one that must come later, only the first token."""
+    """Yield logical lines, up to one that must come later: of that, only the first token.
+
+    What stands behind that token may be written for a newer Python than ours.
+    """
     line: list[TokenInfo] = []
     for token in tokens(text):
-        if token.type in {tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER}:
+        is_end = token.type == tokenize.NEWLINE
+        # Before Python 3.12, a line behind nothing but a backslash ends like a statement.
+        if token.type in _BETWEEN or (is_end and not line):
             continue
-        if token.type == tokenize.NEWLINE and not line:
-            continue  # nothing but a backslash stands before it
         line.append(token)
-        if token.type == tokenize.NEWLINE:
+        if is_end or (len(line) == 1 and not _may_come_before(token)):
             yield line
             line = []
-        elif len(line) == 1 and token.type != tokenize.STRING and token.string not in {"(", "from"}:
-            yield line
-            return
+
+
+def _may_come_before(token: TokenInfo) -> bool:
+    """Whether a docstring or an import from ``__future__`` may start with a token."""
+    return token.type == tokenize.STRING or token.string in {"(", "from"}
 
 
 def statements(line: Sequence[TokenInfo]) -> list[list[TokenInfo]]:
