@@ -43,7 +43,11 @@ SITE32 = f"scipy_openblas32/lib/{LIB32}"
 DGEMM64 = "scipy_cblas_dgemm64_"
 DGEMM32 = "scipy_cblas_dgemm"
 C_NAMES = frozenset({"malloc", "dladdr"})
-SHIPPED = Shipped(c_names=C_NAMES, system_libraries=frozenset({"libc.so.6", "libm.so.6"}))
+SHIPPED = Shipped(
+    c_names=C_NAMES,
+    system_libraries=frozenset({"libc.so.6", "libm.so.6"}),
+    windows_libraries=frozenset({"kernel32.dll"}),
+)
 
 
 def elf(
@@ -199,6 +203,63 @@ def macos_provider(
     return dataclasses.replace(made, libraries=frozen_mapping(libraries.items()))
 
 
+def pe(
+    needed: Sequence[str] = (),
+    imports: Mapping[str, Iterable[str]] | None = None,
+    exports: Iterable[str] = (),
+    *,
+    delayed: Iterable[str] = (),
+    name: str = "",
+    kind: Kind = Kind.EXTENSION_MODULE,
+    arch: str = "amd64",
+    signature: Signature = Signature.NONE,
+    load_flags: int = 0,
+) -> Image:
+    """Return an image for Windows; imports stand by the needed name that supplies them."""
+    asked = [(library, symbol) for library, names in (imports or {}).items() for symbol in names]
+    return Image(
+        format=Format.PE,
+        kind=kind,
+        arch=arch,
+        name=name,
+        needed=tuple(needed),
+        delayed=frozenset(delayed),
+        imports=frozenset(Import(symbol, library=library) for library, symbol in asked),
+        exports=frozenset(exports),
+        signature=signature,
+        load_flags=load_flags,
+    )
+
+
+def dll(
+    exports: Iterable[str] = (),
+    needed: Sequence[str] = ("KERNEL32.dll",),
+    *,
+    name: str = "",
+    arch: str = "amd64",
+) -> Image:
+    return pe(needed, exports=exports, name=name, arch=arch, kind=Kind.SHARED_LIBRARY)
+
+
+def windows_wheel(
+    of: Mapping[str, Image],
+    *,
+    sources: Mapping[str, str] | None = None,
+    platforms: Sequence[str] = ("win_amd64",),
+    files: Sequence[str] = (),
+    requires: Sequence[str] = (),
+) -> WheelFacts:
+    """Return a wheel with Python files that a loader can be put into."""
+    texts = sources or {}
+    return dataclasses.replace(
+        wheel(of, platforms=platforms, files=[*texts, *files], requires=requires),
+        binaries=frozen_mapping(
+            (Member(m), BinaryFacts(format=Format.PE, images=(image,))) for m, image in of.items()
+        ),
+        sources=frozen_mapping((Member(m), text.encode()) for m, text in texts.items()),
+    )
+
+
 def policy(project: str, prefix: str = "", suffix: str = "") -> Policy:
     return Policy(
         project=Project(project),
@@ -258,6 +319,12 @@ PLAIN = provider("plain-foo", {"foo/libfoo.so.5": library(["foo"])})
 PROV = macos_provider("prov", dylib(["prov_add", "prov_sub"], name="@rpath/libprov.dylib"))
 """A provider for macOS; its symbols have no marks."""
 
+DLL = "prov.dll"
+WINDOWS = provider(
+    "prov", {f"prov/lib/{DLL}": dll(["prov_add", "prov_sub"], name=DLL)}, platforms=["win_amd64"]
+)
+"""A provider for Windows."""
+
 MARKED = dataclasses.replace(PROV, policy=policy("prov", "prov_"))
 
 
@@ -277,6 +344,7 @@ def planned(
     add_needed: bool = False,
     require: bool = False,
     resign: bool = False,
+    drop_signature: bool = False,
 ) -> Plan:
     options = planning.Options(
         style=reaching.Style(kind=style, sanitize=sanitize),
@@ -284,6 +352,7 @@ def planned(
         add_needed=add_needed,
         require_provided=require,
         resign=resign,
+        drop_signature=drop_signature,
     )
     choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
     return planning.plan(facts, choices, options, SHIPPED)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from delocate import tools
 
-from extlib_repair.binary import codesign, macho_file
+from extlib_repair.binary import codesign, macho_fat
+from extlib_repair.binary.macho_file import MachO
 from extlib_repair.engines import apple_tools
 from extlib_repair.model import Signature
 
@@ -80,7 +81,7 @@ def archive() -> bytes:
     """Return a static library in a fat file."""
     rows = (0x01000007, 3, 4096, 8, 12)
     header = b"\xca\xfe\xba\xbe" + b"".join(n.to_bytes(4, "big") for n in (1, *rows))
-    return header.ljust(4096, b"\0") + macho_file.ARCHIVE
+    return header.ljust(4096, b"\0") + macho_fat.ARCHIVE
 
 
 @pytest.mark.parametrize("data", [bytes.fromhex("cafebabe00000041"), archive()])
@@ -112,8 +113,8 @@ def test_without_a_check_a_failure_is_told_as_a_process_would(put: Put) -> None:
 def read(path: str) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return {
         part.arch: (part.name, tuple(d.name for d in part.dylibs), part.rpaths)
-        for part in macho_file.slices(Path(path).read_bytes())
-        if isinstance(part, macho_file.MachO)
+        for part in macho_fat.slices(Path(path).read_bytes())
+        if isinstance(part, MachO)
     }
 
 
@@ -171,12 +172,12 @@ def test_a_header_without_room_is_refused_with_the_numbers(put: Put) -> None:
 
 def broken(data: bytes) -> bytes:
     """Return a signed file with one other byte in its code."""
-    at = macho_file.MachO(data).content_start
+    at = MachO(data).content_start
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def signature(path: str) -> Signature:
-    return codesign.kind(macho_file.MachO(Path(path).read_bytes()))
+    return codesign.kind(MachO(Path(path).read_bytes()))
 
 
 def test_a_valid_signature_is_left_alone_and_a_broken_one_replaced(put: Put) -> None:

@@ -47,7 +47,9 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
     linux = make_wheel(folder, {"pkg/data": b""}, name="linux")
     macho = lzma.decompress((FIXTURES.parent / "macho" / "chained_arm64.so.xz").read_bytes())
     mac = make_wheel(folder, {"pkg/_m.so": macho}, name="mac", tag="cp311-cp311-macosx_11_0_arm64")
+    android = make_wheel(folder, {"pkg/x.py": b""}, name="a", tag="cp311-cp311-android_24_x86_64")
     windows = make_wheel(folder, {"pkg/x.py": b""}, name="w", tag="cp311-cp311-win_amd64")
+    two = make_wheel(folder, {"pkg/x.py": b""}, name="two", tag="py3-none-win32.win_amd64")
     policy = folder / "policy.toml"
     policy.write_text('schema = 1\nproject = "x"\nlibrary = []\n')
     bare = folder / "bare-1.0-py3-none-any.whl"
@@ -78,7 +80,11 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "not a zip": [str(text)],
         "no dist-info": [str(bare)],
         "truncated ELF": [str(elf)],
-        "Windows": [str(windows)],
+        "Android": [str(android)],
+        "two platforms of Windows": [str(two)],
+        "a folder that delvewheel would delete": [str(windows), "--extract-dir", "build"],
+        "a name that delvewheel would refuse": [str(windows), "--exclude", "lib/x.dll"],
+        "left out and copied in": [str(windows), "--include=x.dll", "--exclude=y.dll;X*"],
         "bad specifier": [str(good), "--provided-by", "scipy-openblas64=>1"],
         "extras": [str(good), "--provided-by", "scipy-openblas64[x]"],
         "named twice": [str(linux), "--provided-by", "a", "--provided-by", "A>1"],
@@ -118,7 +124,8 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "show a pure wheel": ["show", str(good)],
         "check a pure wheel": ["check", str(good)],
         "show a wheel without a binary": ["show", str(linux)],
-        "check a wheel for Windows": ["check", str(windows)],
+        "check a wheel for Android": ["check", str(android)],
+        "check a wheel for Windows without a binary": ["check", str(windows)],
         "a provider for macOS that is not there": [
             *(str(mac), "--provided-by", "scipy-openblas64", "--provider-python", str(empty)),
         ],
@@ -240,3 +247,19 @@ def test_a_reader_that_has_seen_enough_is_no_defect(tmp_path: Path) -> None:
     assert done.returncode in {0, 141}
     assert "internal" not in done.stderr
     assert "Broken" not in done.stderr
+
+
+def test_a_pattern_stands_for_the_wheels_that_it_matches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``delvewheel repair dist\\*.whl`` does where the shell does not."""
+    for name in ("b", "a"):
+        make_wheel(tmp_path / "in", {f"{name}/__init__.py": b""}, name=name, tag="py3-none-any")
+    literal = make_wheel(tmp_path / "x*", {"c/__init__.py": b""}, name="c", tag="py3-none-any")
+
+    assert cli.main([str(tmp_path / "i*" / "*.whl"), str(literal), "-w", str(tmp_path / "o")]) == 0
+    assert [Path(line).name[0] for line in capsys.readouterr().out.splitlines()] == ["a", "b", "c"]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["in/b*.whl", "-w", "o"]) == 0
+    assert cli.main(["none*.whl"]) == 2
+    assert "no wheel matches none*.whl" in capsys.readouterr().err

@@ -140,3 +140,8 @@ def test_words_that_nobody_knows_are_refused(arguments: list[str], message: str)
 )
 def test_what_can_be_done_is_not_refused(arguments: list[str]) -> None:
     commandline.refuse_nothing_to_do(commandline.sort(arguments))
+
+
+def test_the_help_says_whose_options_are_accepted() -> None:
+    for engine in ("auditwheel", "delocate", "delvewheel"):
+        assert engine in commandline.HELP

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from extlib_repair import cli, commandline, config, planning
+from extlib_repair.engines import engine_for
 from extlib_repair.errors import UsageError
-from extlib_repair.model import RunPathKind
+from extlib_repair.model import RunPathKind, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def requested(folder: Path, text: str, *arguments: str) -> Request:
 def test_every_option_that_is_for_more_than_one_run_is_a_key() -> None:
     options = commandline.VALUED | commandline.FLAGS
 
-    others = {"--acknowledge", "--auditwheel-options"}
+    others = {"--acknowledge", *(f"--{engine}-options" for engine in config.ENGINES.values())}
     assert {f"--{key}" for key in config.KEYS} - others == options - NOT_KEYS
 
 
@@ -63,6 +64,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         runpath = true
         sanitize-rpaths = true
         add-needed = true
+        drop-signature = true
         keep-going = false
         acknowledge = { own-copy = "we want it", record = "signed later" }
         """,
@@ -83,6 +85,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "--runpath",
         "--sanitize-rpaths",
         "--add-needed",
+        "--drop-signature",
     }
     assert found.acknowledged == {"own-copy": "we want it", "record": "signed later"}
 
@@ -297,12 +300,24 @@ def test_what_was_read_is_said_on_standard_error(
     )
 
 
-def test_options_of_an_engine_are_words_of_its_command_line(tmp_path: Path) -> None:
-    text = 'auditwheel-options = ["--exclude", "libcuda.so.1", "--only-plat"]'
+@pytest.mark.parametrize("engine", ["auditwheel", "delocate", "delvewheel"])
+def test_options_of_an_engine_are_words_of_its_command_line(engine: str, tmp_path: Path) -> None:
+    text = f'{engine}-options = ["--exclude", "libcuda.so.1", "--only-plat"]'
 
     request = requested(tmp_path, text, "--plat", "manylinux_2_28_x86_64", "x-1-py3-none-any.whl")
 
-    assert request.configured_options == {
-        "auditwheel": ("--exclude", "libcuda.so.1", "--only-plat")
-    }
+    assert request.configured_options == {engine: ("--exclude", "libcuda.so.1", "--only-plat")}
     assert request.engine_options == ("--plat", "manylinux_2_28_x86_64")
+
+
+def test_every_engine_with_options_has_its_key() -> None:
+    systems = (System.LINUX, System.MACOS, System.WINDOWS)
+    names = [engine_for(system, has_binaries=True).NAME for system in systems]
+
+    assert list(config.ENGINES.items()) == [(f"{name}-options", name) for name in names]
+
+
+def test_signatures_are_dropped_when_the_line_or_the_file_says_so(tmp_path: Path) -> None:
+    assert not requested(tmp_path, "").drop_signature
+    assert requested(tmp_path, "", "--drop-signature").drop_signature
+    assert requested(tmp_path, "drop-signature = true").drop_signature

@@ -14,6 +14,7 @@ from extlib_repair.errors import CannotEditError
 from extlib_repair.model import (
     AddNeeded,
     BinaryEdit,
+    ClearLoadFlags,
     Image,
     RenameNeeded,
     RunPath,
@@ -281,7 +282,8 @@ def test_a_file_that_lost_its_relocations_is_refused(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (RenameNeeded(old="libprov.so", new="libother.so"), "names of libraries"),
+        (RenameNeeded(old="libprov.so", new="libother.so"), "RenameNeeded is nothing"),
+        (ClearLoadFlags(), "ClearLoadFlags is nothing"),
         (
             SetRunPath(run_path=RunPath(entries=(PROVIDER,), kind=RunPathKind.LC_RPATH)),
             "no LC_RPATH",

@@ -15,6 +15,7 @@ import pytest
 from facts import (
     DGEMM32,
     DGEMM64,
+    DLL,
     LIB32,
     LIB64,
     MARKED,
@@ -23,24 +24,28 @@ from facts import (
     PLAIN,
     PROV,
     SHIPPED,
+    WINDOWS,
     chosen,
+    dll,
     dylib,
     elf,
     library,
     macho,
     macos_provider,
     macos_wheel,
+    pe,
     planned,
     provider,
     rendered,
     wheel,
+    windows_wheel,
 )
 
 from extlib_repair import checking, planning
-from extlib_repair.model import Chosen, Finding, Import, Kind, Plan, Signature
+from extlib_repair.model import Chosen, Finding, Import, Kind, Member, Plan, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from extlib_repair.model import Image, Provider
 
@@ -48,6 +53,7 @@ SOURCE = Path(planning.__file__).parent
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "errors.md"
 LOW = ("manylinux1_x86_64", "manylinux_2_5_x86_64")
 MODULE = "demo/_e.so"
+INIT = "demo/__init__.py"
 BUILD, MAC_SYSTEM = "/build/lib/libprov.dylib", "/usr/lib/libSystem.B.dylib"
 
 
@@ -122,6 +128,19 @@ PLANS: dict[str, Callable[[], Plan]] = {
         chosen(OPENBLAS64, ">=0.4"),
         plat="manylinux_2_17_x86_64",
     ),
+    "windows": lambda: planned(
+        windows_wheel(
+            {
+                "demo/_e.cp311-win_amd64.pyd": pe([DLL, "KERNEL32.dll"], load_flags=0x800),
+                "demo/sub/_deep.pyd": pe(["private.dll"]),
+                "demo.libs/private.dll": dll(needed=[DLL]),
+                "_top.cp311-win_amd64.pyd": pe([DLL.upper()], {DLL.upper(): ["prov_add"]}),
+                "other/_e.pyd": pe(["KERNEL32.dll"], load_flags=0x800),
+            },
+            sources={INIT: "", "demo/sub/__init__.py": "", "other/__init__.py": ""},
+        ),
+        WINDOWS,
+    ),
     "macos": lambda: planned(
         macos_wheel(
             {
@@ -184,6 +203,25 @@ def of_dylib(
     return planned(macos_wheel({member: images}, platforms=platforms), one, keep=keep).findings
 
 
+def of_dll(
+    image: Image, *, member: str = MODULE, sources: Mapping[str, str] | None = None
+) -> tuple[Finding, ...]:
+    texts = {INIT: ""} if sources is None else sources
+    return planned(windows_wheel({member: image}, sources=texts), WINDOWS).findings
+
+
+def of_check_of_windows(*texts: str, load_flags: int = 0) -> tuple[Finding, ...]:
+    """Return what is wrong with the loaders; ``SOURCE`` stands for the repaired file."""
+    image = pe([DLL])
+    facts = windows_wheel({MODULE: image}, sources={INIT: ""})
+    good = planning.expected(facts, planned(facts, WINDOWS))
+    source = good.sources[Member(INIT)].decode()
+    flagged = {MODULE: pe([DLL], load_flags=load_flags)}
+    wheels = [windows_wheel(flagged, sources={INIT: t.replace("SOURCE", source)}) for t in texts]
+    checks = [checking.findings(one, [chosen(WINDOWS)], SHIPPED, []) for one in wheels]
+    return tuple(finding for found in checks for finding in found)
+
+
 def tagged(*platforms: str) -> Provider:
     return dataclasses.replace(OPENBLAS64, platforms=platforms)
 
@@ -216,6 +254,11 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(USER, chosen(OPENBLAS64, built_against="0.3.27")),
     ],
     "floor-above-examined": lambda: [of_one(USER, chosen(OPENBLAS64, built_against="0.3.31"))],
+    "loader": lambda: [
+        of_check_of_windows(""),
+        of_check_of_windows("SOURCE", "import os\nSOURCE"),
+        of_check_of_windows("SOURCE", load_flags=0x800),
+    ],
     "minimum-os": lambda: [of_dylib(macho([BUILD], minimum_os=(13, 2, 0)))],
     "missing-symbols": lambda: [
         of_one(elf([LIB64], imports=["scipy_new64_"]), OPENBLAS64),
@@ -232,6 +275,10 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_dylib(macho([BUILD]), member="demo-1.0.data/scripts/prog"),
     ],
     "no-header-room": lambda: [of_dylib(macho([BUILD], header_room=0))],
+    "no-place-for-loader": lambda: [
+        of_dll(pe([DLL]), member="demo/__init__.cp311-win_amd64.pyd", sources={}),
+        of_dll(pe([DLL], kind=Kind.EXECUTABLE), member="demo/tool.exe"),
+    ],
     "not-found": lambda: [of_check(USER), of_check(elf(["libfoo.so.5"]))],
     "nothing-provided": lambda: [
         of_one(elf(["libc.so.6"]), OPENBLAS64),
@@ -255,7 +302,10 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         ).findings
     ],
     "out-of-range": lambda: [of_one(USER, chosen(OPENBLAS64, ">=0.4"))],
-    "own-copy": lambda: [of_one(elf([LIB64], ["$ORIGIN"]), OPENBLAS64, files=(f"demo/{LIB64}",))],
+    "own-copy": lambda: [
+        of_one(elf([LIB64], ["$ORIGIN"]), OPENBLAS64, files=(f"demo/{LIB64}",)),
+        of_dll(dll(needed=[DLL]), member=f"demo/{DLL}"),
+    ],
     "platform-tag": lambda: [
         of_one(USER, OPENBLAS64, platforms=LOW),
         of_one(USER, OPENBLAS64, platforms=LOW, plat="manylinux_2_17_x86_64"),
@@ -295,7 +345,10 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         ),
         of_check(REPAIRED, chosen(OPENBLAS64), requires=("scipy-openblas64>=0.3.20",)),
     ],
-    "signed-by-identity": lambda: [of_dylib(macho([BUILD], signature=Signature.IDENTITY))],
+    "signed-by-identity": lambda: [
+        of_dylib(macho([BUILD], signature=Signature.IDENTITY)),
+        of_dll(pe([DLL], load_flags=0x800, signature=Signature.IDENTITY)),
+    ],
     "straight-name": lambda: [of_dylib(macho([BUILD], header_room=24))],
     "stray-run-path": lambda: [
         of_one(elf(["libc.so.6"], ["/build/lib", "$ORIGIN/../../x", ""])),
@@ -319,6 +372,10 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
             requires=("scipy-openblas64>=0.3.30",),
             platforms=("manylinux_2_17_x86_64", "manylinux2014_x86_64"),
         )
+    ],
+    "unreadable-source": lambda: [
+        of_dll(pe([DLL]), sources={INIT: "# coding: none-such\n"}),
+        of_dll(pe([DLL]), sources={INIT: "'doc'; import x\n"}),
     ],
     "unexamined-releases": lambda: [
         of_one(USER, chosen(OPENBLAS64, ">=0.3")),

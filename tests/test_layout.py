@@ -29,6 +29,24 @@ def test_members_are_installed_at_the_root_or_below_it(member: str, place: str) 
 
 
 @pytest.mark.parametrize(
+    ("place", "files"),
+    [
+        ("_top.pyd", ["_top/__init__.py"]),
+        (
+            "a/b/_e.cp311.pyd",
+            ["a/b/_e/__init__.py", "a/b/__init__.py", "a/__init__.py", "a/_distributor_init.py"],
+        ),
+        (
+            "a/plain",
+            ["a/plain/__init__.py", "a/__init__.py", "a/_distributor_init.py"],
+        ),
+    ],
+)
+def test_what_runs_before_a_module_is_loaded(place: str, files: list[str]) -> None:
+    assert list(layout.loaded_before(SitePath(place))) == files
+
+
+@pytest.mark.parametrize(
     "member",
     [
         "demo-1.0.data/scripts/prog",

@@ -25,7 +25,7 @@ from macho_files import (
 from extlib_repair.binary import macho
 from extlib_repair.binary.codesign import problems
 from extlib_repair.binary.macho_edit import edit, rename
-from extlib_repair.binary.macho_file import pieces
+from extlib_repair.binary.macho_fat import pieces
 from extlib_repair.errors import CannotEditError
 from extlib_repair.model import (
     AddNeeded,

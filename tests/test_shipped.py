@@ -42,6 +42,10 @@ def test_suppliers_are_known_by_the_names_of_their_files() -> None:
     assert shipped.names().suppliers == {
         "libscipy_openblas.dylib": "scipy-openblas32",
         "libscipy_openblas64_.dylib": "scipy-openblas64",
+        "libscipy_openblas.dll": "scipy-openblas32",
+        "libscipy_openblas64_.dll": "scipy-openblas64",
+        "scipy_openblas.dll": "scipy-openblas32",
+        "scipy_openblas_64.dll": "scipy-openblas64",
         "libscipy_openblas.so": "scipy-openblas32",
         "libscipy_openblas64_.so": "scipy-openblas64",
     }
@@ -53,7 +57,7 @@ def test_libraries_of_other_systems_are_left_out(monkeypatch: pytest.MonkeyPatch
         first,
         libraries=tuple(
             PolicyLibrary(name=f"lib.{system}", directory=SitePath("x"), system=system)
-            for system in (System.MACOS, System.LINUX, System.WINDOWS)
+            for system in (System.MACOS, System.LINUX, System.WINDOWS, System.ANDROID)
         ),
     )
     monkeypatch.setattr(policy, "all_built_in", lambda: (made,))
@@ -61,4 +65,5 @@ def test_libraries_of_other_systems_are_left_out(monkeypatch: pytest.MonkeyPatch
     assert shipped.names.__wrapped__().suppliers == {
         "lib.linux": first.project,
         "lib.macos": first.project,
+        "lib.windows": first.project,
     }

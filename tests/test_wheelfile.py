@@ -262,6 +262,60 @@ def test_a_damaged_binary_is_named(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+WINDOWS = "cp311-cp311-win_amd64"
+BINARY = elf_header()
+
+
+def test_the_python_files_in_front_of_binaries_are_read_for_windows_only(tmp_path: Path) -> None:
+    files = {
+        "demo/__init__.py": b"top",
+        "demo/_distributor_init.py": b"hook",
+        "demo/sub/__init__.py": b"sub",
+        "demo/sub/_distributor_init.py": b"no hook",
+        "demo/sub/_e.bin": BINARY,
+        "demo/sub/_e/__init__.py": b"in front of it",
+        "demo/none/__init__.py": b"no binary",
+        "demo-1.0.data/platlib/other/_e.bin": BINARY,
+        "demo-1.0.data/purelib/other/__init__.py": b"other",
+        "demo-1.0.data/scripts/tool": BINARY,
+        "_top.bin": BINARY,
+        "_top/__init__.py": b"in front of the top",
+    }
+
+    for tag, is_read in ((WINDOWS, True), (LINUX, False)):
+        with WheelFile(make_wheel(tmp_path, files, tag=tag)) as wheel:
+            read = sorted(wheel.facts().sources.values())
+        assert read == (
+            [b"hook", b"in front of it", b"in front of the top", b"other", b"sub", b"top"]
+            if is_read
+            else []
+        )
+
+
+PROGRAM = b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20)
+
+
+def test_windows_programs_are_data_in_wheels_for_other_systems(tmp_path: Path) -> None:
+    for tag in (LINUX, "cp311-cp311-macosx_11_0_arm64", "py3-none-any"):
+        with WheelFile(make_wheel(tmp_path, {"demo/t64.exe": PROGRAM}, tag=tag)) as wheel:
+            assert dict(wheel.facts().binaries) == {}
+
+
+@pytest.mark.parametrize("name", ["demo/_e.pyd", "demo/Lib.DLL"])
+@pytest.mark.parametrize("content", [b"", b"no binary", b"MZ" + bytes(70)])
+def test_what_windows_would_load_must_be_a_binary(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    with (
+        WheelFile(make_wheel(tmp_path, {name: content}, tag=WINDOWS)) as wheel,
+        pytest.raises(BadBinaryError) as caught,
+    ):
+        wheel.facts()
+
+    assert name in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
 def test_a_member_that_does_not_unpack_is_named(tmp_path: Path) -> None:
     path = tmp_path / f"demo-1.0-{LINUX}.whl"
     files = dist_info({}, "demo", "1.0", LINUX)

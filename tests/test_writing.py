@@ -18,11 +18,13 @@ import pytest
 from archives import upload_problems
 from wheels import dist_info, make_wheel, read_wheel, record_line
 
-from extlib_repair import planning, verifying, writing
+from extlib_repair import loader, planning, verifying, writing
 from extlib_repair.errors import BadWheelError, CannotEditError, CannotWriteError
 from extlib_repair.model import (
     AddNeeded,
+    AddPackage,
     EditBinary,
+    InsertLoader,
     Member,
     MoveToScripts,
     Plan,
@@ -31,6 +33,7 @@ from extlib_repair.model import (
     SetPlatforms,
     SetRequirements,
     SetRunPath,
+    SitePath,
 )
 from extlib_repair.wheelfile import WheelFile, parse_name
 
@@ -356,6 +359,7 @@ def test_nothing_is_left_when_a_binary_cannot_be_edited(tmp_path: Path) -> None:
     [
         EditBinary(member=Member("demo/gone"), edits=NEEDED),
         MoveToScripts(member=Member("demo/gone"), target=Member("demo/to")),
+        InsertLoader(member=Member("demo/gone"), lines=""),
     ],
 )
 def test_an_edit_of_a_member_that_is_not_there_is_refused(edit: Edit, tmp_path: Path) -> None:
@@ -376,6 +380,40 @@ def test_a_move_to_a_taken_place_is_refused(tmp_path: Path) -> None:
     assert message == (
         "demo-1.0.data/scripts/run cannot move to demo.scripts/run: its place is taken"
     )
+
+
+BLOCK = loader.block(
+    SitePath("demo/__init__.py"),
+    "demo 1.0",
+    [loader.Sought(library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0")],
+)
+
+
+def test_a_loader_goes_into_a_python_file_and_a_package_beside_a_module(tmp_path: Path) -> None:
+    init, package = Member("demo/__init__.py"), Member("_top/__init__.py")
+    before = b'"""Doc."""\r\nimport os\r\n'
+    files = {init: before, "demo/_e.bin": EMPTY_ELF, "_top.bin": EMPTY_ELF}
+    source = make_wheel(tmp_path / "in", files, tag="cp311-cp311-win_amd64")
+    edits = (
+        InsertLoader(member=init, lines=BLOCK),
+        AddPackage(member=package, text="x = 1\n"),
+    )
+
+    target = carried_out(plan_of(*edits, output=source.name), source, tmp_path / "out")
+
+    written = read_wheel(target)
+    assert written[init] == loader.inserted(before, BLOCK)
+    assert written[package] == b"x = 1\n"
+    assert upload_problems(target) == []
+
+
+def test_a_package_in_a_taken_place_is_refused(tmp_path: Path) -> None:
+    source = make_wheel(tmp_path, FILES)
+    plan = plan_of(AddPackage(member=Member("demo/__init__.py"), text=""))
+
+    message = broken(CannotEditError, plan, source, tmp_path)
+
+    assert message == "demo/__init__.py cannot be added: its place is taken"
 
 
 def test_nothing_is_left_when_record_cannot_be_read(tmp_path: Path) -> None:

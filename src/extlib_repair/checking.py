@@ -9,23 +9,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extlib_repair import dyld, layout, planning, tags
+from extlib_repair import dll_search, dyld, layout, loader, planning, tags
 from extlib_repair.loading import Loading
-from extlib_repair.model import Finding, Libc, SetPlatforms, SetRequirements, Severity, System
+from extlib_repair.model import (
+    AddPackage,
+    ClearLoadFlags,
+    EditBinary,
+    Finding,
+    InsertLoader,
+    Libc,
+    SetPlatforms,
+    SetRequirements,
+    Severity,
+    System,
+)
 from extlib_repair.platform_tag import c_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from extlib_repair.model import Chosen, Plan, Shipped, WheelFacts
+    from extlib_repair.model import Chosen, Member, Plan, Shipped, WheelFacts
 
 
-def loading(
-    facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped
-) -> Loading | dyld.Loading:
+AnyLoading = Loading | dyld.Loading | dll_search.Loading
+
+
+def loading(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> AnyLoading:
     """Return where the loader finds what the binaries of a wheel need."""
-    if tags.system_of(facts.name.platforms) is System.MACOS:
+    system = tags.system_of(facts.name.platforms)
+    if system is System.MACOS:
         return dyld.Loading(facts, [c.provider for c in chosen])
+    if system is System.WINDOWS:
+        providers = [c.provider for c in chosen]
+        return dll_search.Loading(facts, providers, shipped.windows_libraries)
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
     return Loading(facts, [c.provider for c in chosen], shipped.system_libraries, libc)
@@ -46,7 +62,7 @@ def findings(
     return tuple(sorted(found, key=planning.importance))
 
 
-def _of_loading(found: Loading | dyld.Loading, shipped: Shipped) -> Iterator[Finding]:
+def _of_loading(found: AnyLoading, shipped: Shipped) -> Iterator[Finding]:
     for member, name in found.missing():
         project = shipped.suppliers.get(layout.basename(name))
         yield Finding(
@@ -60,7 +76,18 @@ def _of_loading(found: Loading | dyld.Loading, shipped: Shipped) -> Iterator[Fin
 
 def _of_edits(facts: WheelFacts, plan: Plan) -> Iterator[Finding]:
     for edit in plan.edits:
-        if isinstance(edit, SetRequirements):
+        if isinstance(edit, InsertLoader | AddPackage):
+            yield _of_loader(edit.member, facts.sources.get(edit.member, b""))
+        elif isinstance(edit, EditBinary) and ClearLoadFlags() in edit.edits:
+            yield Finding(
+                code="loader",
+                severity=Severity.ERROR,
+                member=edit.member,
+                message="has DependentLoadFlags, so that Windows does not search the folders that "
+                "a loader adds",
+                hint="repair it again: they are cleared",
+            )
+        elif isinstance(edit, SetRequirements):
             missing = [line for line in edit.requirements if line not in facts.requirements]
             yield Finding(
                 code="requirement-missing",
@@ -76,6 +103,23 @@ def _of_edits(facts: WheelFacts, plan: Plan) -> Iterator[Finding]:
                 f"promise {'.'.join(edit.platforms)}",
                 hint="repair it again: the tag is raised to the provider's",
             )
+
+
+def _of_loader(member: Member, source: bytes) -> Finding:
+    """Say what is wrong with a loader that a repair would write."""
+    block = loader.found(source)
+    message = "has another loader than a repair writes now"
+    if block is None:
+        message = "has no loader, which must load the provider's library before what needs it"
+    elif not loader.comes_first(source):
+        message = "has code in front of its loader, which may need the provider's library"
+    return Finding(
+        code="loader",
+        severity=Severity.ERROR,
+        member=member,
+        message=message,
+        hint="repair it again",
+    )
 
 
 def _of_record(problems: Iterable[str]) -> Iterator[Finding]:

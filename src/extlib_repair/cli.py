@@ -17,7 +17,7 @@ from extlib_repair.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from extlib_repair.commandline import Line
     from extlib_repair.pipeline import Request
@@ -70,7 +70,7 @@ def _for_each_wheel(line: Line, action: Callable[[Path, Request, Line], None]) -
     """Do one thing with every wheel; the exit code is that of the first failure."""
     request = _request(line)
     first_failure = 0
-    for wheel in line.wheels:
+    for wheel in _expanded(line.wheels):
         try:
             action(wheel, request, line)
         except ExtlibRepairError as error:
@@ -79,6 +79,21 @@ def _for_each_wheel(line: Line, action: Callable[[Path, Request, Line], None]) -
             reporting.show_error(error)
             first_failure = first_failure or error.exit_code
     return first_failure
+
+
+def _expanded(wheels: Sequence[Path]) -> Iterator[Path]:
+    """Yield the wheels that patterns stand for, in their order; raises UsageError.
+
+    Windows' own shell leaves ``*`` to the programs, and delvewheel expands it.
+    """
+    for wheel in wheels:
+        if "*" not in str(wheel) or wheel.exists():
+            yield wheel
+            continue
+        found = sorted(Path(wheel.anchor).glob(str(wheel.relative_to(wheel.anchor))))
+        if not found:
+            raise UsageError(f"no wheel matches {wheel}", hint="is the path right?")
+        yield from found
 
 
 def _repair(wheel: Path, request: Request, line: Line) -> None:
@@ -134,6 +149,7 @@ def _request(line: Line) -> Request:
         ),
         add_needed="--add-needed" in line.flags,
         resign="--resign" in line.flags,
+        drop_signature="--drop-signature" in line.flags,
         require_provided="--require-provided" in line.flags,
         dry_run="--dry-run" in line.flags,
         acknowledged=configuration.acknowledged,

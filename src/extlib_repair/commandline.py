@@ -23,7 +23,8 @@ usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
 
 Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
 place where the other wheel installs them, and depend on that wheel. Whatever nobody provides is
-copied in by auditwheel, whose options are accepted as they are.
+copied in by auditwheel (Linux), delocate (macOS) or delvewheel (Windows): the options of each are
+accepted as they are, for its wheels.
 
 repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
 where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
@@ -45,6 +46,7 @@ promises, without running anything.
   --add-needed               name the provider's library in binaries that use its symbols without
                              naming it (built for preloading)
   --resign                   replace the signature of an identity by an ad-hoc one (macOS)
+  --drop-signature           take the signature off Windows binaries that must be edited
   --dry-run                  print the plan and write nothing
   --keep-going               go on with the next wheel after a failure
   --most-expansion N         accept archives that unpack to N times their size (default 50)
@@ -84,6 +86,7 @@ FLAGS = frozenset(
         "--dry-run",
         "--fetch",
         "--resign",
+        "--drop-signature",
         "--keep-going",
         "--json",
         "--verbose",

@@ -36,8 +36,13 @@ SWITCHES = (
     "keep-going",
     "fetch",
     "resign",
+    "drop-signature",
 )
-ENGINES = {"auditwheel-options": "auditwheel"}
+ENGINES = {
+    "auditwheel-options": "auditwheel",
+    "delocate-options": "delocate",
+    "delvewheel-options": "delvewheel",
+}
 """Options for an engine, as its command line has them: key -> engine."""
 
 KEYS = (*LISTS, *STRINGS, *NUMBERS, *SWITCHES, *ENGINES, ACKNOWLEDGE)

@@ -236,7 +236,8 @@ def _wanted(binary: _Binary, wishes: Wishes) -> tuple[tuple[BinaryEdit, ...], li
         if all(_holds(image, edits) for image in binary.images):
             return (), []
         if any(i.signature is Signature.IDENTITY for i in binary.images) and not wishes.resign:
-            return (), [_signed(binary.member)]
+            way_out = "have the signature replaced by an ad-hoc one: --resign"
+            return (), [wording.signed_by_identity(binary.member, way_out)]
         if all(macho_run_path.growth(i, edits) <= i.header_room for i in binary.images):
             return edits, found
     return (), [_no_room(binary, first)]
@@ -261,15 +262,7 @@ def _edits(binary: _Binary, names: Mapping[str, str]) -> tuple[BinaryEdit, ...]:
 
 def _holds(image: Image, edits: Iterable[BinaryEdit]) -> bool:
     """Whether an image says already what edits would make it say; its signature does not count."""
-    return all(_holds_one(image, edit) for edit in edits)
-
-
-def _holds_one(image: Image, edit: BinaryEdit) -> bool:
-    if isinstance(edit, RenameNeeded):
-        return edit.old not in image.needed
-    if isinstance(edit, AddNeeded):
-        return edit.library in image.needed
-    return image.search == (edit.run_path.entries if edit.run_path else ())
+    return dataclasses.replace(applied(image, edits), signature=image.signature) == image
 
 
 def _is_named_twice(binary: _Binary, library: ProviderLibrary) -> bool:
@@ -352,14 +345,4 @@ def _no_room(binary: _Binary, edits: Sequence[BinaryEdit]) -> Finding:
         message=f"needs {macho_run_path.growth(worst, edits)} bytes more for its load commands "
         f"({worst.arch}), and its header has room for {worst.header_room}",
         hint="link it with -headerpad_max_install_names",
-    )
-
-
-def _signed(member: Member) -> Finding:
-    return Finding(
-        code="signed-by-identity",
-        severity=Severity.ERROR,
-        member=member,
-        message="is signed with an identity, which an edit would break",
-        hint="sign after the repair, or have the signature replaced by an ad-hoc one: --resign",
     )

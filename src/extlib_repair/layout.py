@@ -33,6 +33,39 @@ def is_script(member: Member) -> bool:
     return in_scheme and parts[0].endswith(".data") and parts[1] == "scripts"
 
 
+def packages(place: SitePath) -> tuple[SitePath, ...]:
+    """Return the folders around a file, the innermost first, without site-packages itself.
+
+    >>> packages(SitePath("numpy/linalg/_umath_linalg.pyd"))
+    ('numpy/linalg', 'numpy')
+    """
+    parts = place.split("/")[:-1]
+    return tuple(SitePath("/".join(parts[:end])) for end in range(len(parts), 0, -1))
+
+
+def module_folder(place: SitePath) -> SitePath:
+    """Return the folder that Python would prefer to an extension module of the same name.
+
+    >>> module_folder(SitePath("demo/_ext.cp312-win_amd64.pyd"))
+    'demo/_ext'
+    """
+    head = place[: len(place) - len(basename(place))]
+    return SitePath(f"{head}{basename(place).partition('.')[0]}")
+
+
+INIT = "__init__.py"
+HOOK = "_distributor_init.py"
+"""Where NumPy and SciPy let distributors put code that runs before any extension module."""
+
+
+def loaded_before(place: SitePath) -> tuple[SitePath, ...]:
+    """Return the Python files that, where they exist, run before a module at a place is loaded."""
+    around = packages(place)
+    hook = [SitePath(f"{around[-1]}/{HOOK}")] if around else []
+    inits = [SitePath(f"{one}/{INIT}") for one in (module_folder(place), *around)]
+    return (*inits, *hook)
+
+
 def folder(path: str) -> SitePath:
     """Return the folder of a file."""
     return SitePath(path.rpartition("/")[0])

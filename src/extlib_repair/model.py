@@ -397,6 +397,9 @@ class Shipped:
     system_libraries: frozenset[str] = frozenset()
     """Needed names of libraries that every system of a platform tag has."""
 
+    windows_libraries: frozenset[str] = frozenset()
+    """File names, in small letters, of libraries that every supported Windows has."""
+
     suppliers: Mapping[str, Project] = dataclasses.field(default_factory=dict)
     """Needed name -> the provider that a built-in policy knows."""
 

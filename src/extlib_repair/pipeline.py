@@ -62,6 +62,7 @@ class Request:
     style: reaching.Style = dataclasses.field(default_factory=reaching.Style)
     add_needed: bool = False
     resign: bool = False
+    drop_signature: bool = False
     require_provided: bool = False
     dry_run: bool = False
     acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -101,7 +102,7 @@ def repair(
             log(error.log)
             raise
         log(result.log)
-        judge.hear((*_unmatched(facts, result, arguments.excluded), *result.findings))
+        judge.hear((*_unmatched(facts, result, arguments), *result.findings))
         with WheelFile(result.wheel, most_expansion=request.most_expansion) as file:
             facts = file.facts()
             plan = _plan(facts, arguments, chosen, request)
@@ -169,6 +170,7 @@ def _plan(
         add_needed=request.add_needed,
         require_provided=request.require_provided,
         resign=request.resign,
+        drop_signature=request.drop_signature,
     )
     plan = planning.plan(facts, chosen, options, shipped.names())
     if request.providers and not chosen:
@@ -184,21 +186,22 @@ def _pure(request: Request) -> tuple[Finding, ...]:
 
 
 def _unmatched(
-    facts: WheelFacts, result: engines.Result, patterns: Sequence[str]
+    facts: WheelFacts, result: engines.Result, arguments: Arguments
 ) -> tuple[Finding, ...]:
     """Warn of patterns of the user that left nothing out, of what the wheel needed at first."""
-    needed = {name for _, name in facts.needs} | result.matched
+    same = str.lower if arguments.any_case else str
+    needed = {same(name) for name in {name for _, name in facts.needs} | result.matched}
     return tuple(
         Finding(
             code="unmatched-exclude",
             severity=Severity.WARNING,
             message=f"--exclude {pattern} matches nothing that the wheel needs",
             hint=f"it needs {', '.join(near)}"
-            if (near := planning.near_misses([pattern], needed))
+            if (near := planning.near_misses([same(pattern)], needed))
             else "",
         )
-        for pattern in patterns
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in needed)
+        for pattern in arguments.excluded
+        if not any(fnmatch.fnmatchcase(name, same(pattern)) for name in needed)
     )
 
 

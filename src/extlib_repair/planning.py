@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from extlib_repair import (
     dependency,
+    dll_search,
+    dlls,
     dylibs,
     examined,
     layout,
@@ -66,7 +68,15 @@ PROVIDER_CODES = frozenset(
 )
 """Codes of errors that mean: this provider does not fit this consumer."""
 
-EDIT_CODES = frozenset({"no-header-room", "signed-by-identity", "named-twice"})
+EDIT_CODES = frozenset(
+    {
+        "named-twice",
+        "no-header-room",
+        "no-place-for-loader",
+        "signed-by-identity",
+        "unreadable-source",
+    }
+)
 """Codes of errors that mean: this binary cannot be edited."""
 
 CODES = (
@@ -74,6 +84,7 @@ CODES = (
     | EDIT_CODES
     | {
         "floor",
+        "loader",
         "minimum-os",
         "no-fixed-place",
         "not-found",
@@ -95,7 +106,11 @@ CODES = (
 )
 """Codes of all findings."""
 
-_HASH_AND_VERSION = re.compile(r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z|(\.[0-9]+)*\.dylib\Z")
+_HASH_AND_VERSION = re.compile(
+    r"(-[0-9a-f]{8})?\.so(\.[0-9][\w.]*)?\Z"
+    r"|(\.[0-9]+)*\.dylib\Z"
+    r"|(-[0-9a-f]{32})?\.dll\Z"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +124,9 @@ class Options:
     resign: bool = False
     """Replace signatures of an identity by ad-hoc ones (Mach-O)."""
 
+    drop_signature: bool = False
+    """Take signatures off what must be edited (PE)."""
+
 
 def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped) -> Plan:
     """Return what to change in an engine's output so that it uses the providers.
@@ -117,8 +135,11 @@ def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped:
     is found is reported.
     """
     providers = [c.provider for c in chosen]
-    if tags.system_of(facts.name.platforms) is System.MACOS:
+    system = tags.system_of(facts.name.platforms)
+    if system is System.MACOS:
         part = _of_dylibs(facts, providers, options)
+    elif system is System.WINDOWS:
+        part = _of_dlls(facts, chosen, options, shipped)
     else:
         part = _of_elf(facts, providers, options, shipped)
     in_use = [c for c in chosen if c.provider in part.used]
@@ -150,6 +171,29 @@ def _of_dylibs(facts: WheelFacts, providers: Sequence[Provider], options: Option
         return of_others or dylibs.is_system(name)
 
     odd = oddities.findings(facts, part.used, dylibs.install_name, is_elsewhere)
+    return dataclasses.replace(part, findings=(*part.findings, *unused, *odd))
+
+
+def _of_dlls(
+    facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped
+) -> Part:
+    """Return what is to be done about the PE files of a wheel, and its Python files."""
+    providers = [c.provider for c in chosen]
+    wishes = dlls.Wishes(
+        requirements={
+            c.provider.project: c.provider.project + dependency.of(c.provider, c.request).specifier
+            for c in chosen
+        },
+        drop_signature=options.drop_signature,
+    )
+    part = dlls.part(facts, providers, wishes)
+    unused = _unused(facts, providers, part.used, require=options.require_provided)
+
+    def is_elsewhere(name: str) -> bool:
+        of_others = any(name in p.libraries for p in providers)
+        return of_others or dll_search.is_system_library(name, shipped.windows_libraries)
+
+    odd = oddities.findings(facts, part.used, lambda library: library.image.name, is_elsewhere)
     return dataclasses.replace(part, findings=(*part.findings, *unused, *odd))
 
 

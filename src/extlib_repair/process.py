@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,22 @@ class Completed:
         """The last line of standard error that is not empty."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {self.returncode}, without a word"
+
+    @property
+    def raised(self) -> str:
+        """The message of the exception at the end of a traceback, all of its lines in one.
+
+        The last words, where there is no traceback. A KeyError keeps its name: a key alone says
+        nothing.
+        """
+        _, traceback, tail = self.stderr.rpartition(_TRACEBACK)
+        lines = [line for line in tail.splitlines() if line.strip()]
+        while lines and lines[0].startswith(" "):
+            del lines[0]
+        if not traceback or not lines:
+            return self.last_words
+        lines[0] = re.sub(r"^(?!KeyError)(?:\w+\.)*[A-Z]\w*: ", "", lines[0])
+        return " ".join(map(str.strip, lines))
 
 
 def run(arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> Completed:

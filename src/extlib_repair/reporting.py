@@ -8,10 +8,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from extlib_repair import loader
 from extlib_repair.model import (
     AddNeeded,
+    AddPackage,
+    ClearLoadFlags,
     EditBinary,
+    InsertLoader,
     MoveToScripts,
+    RenameNeeded,
     SetPlatforms,
     SetRequirements,
     SetRunPath,
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from extlib_repair.errors import ExtlibRepairError
-    from extlib_repair.model import Checked, Edit, Finding, Plan, Report
+    from extlib_repair.model import BinaryEdit, Checked, Edit, Finding, Plan, Report
 
 _COLOURS = {
     Severity.NOTE.value: "36",
@@ -115,23 +120,33 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
 
 def _edit_lines(edit: Edit) -> Iterator[str]:
     if isinstance(edit, EditBinary):
-        for change in edit.edits:
-            if isinstance(change, SetRunPath):
-                kind = change.run_path.kind if change.run_path else "run path"
-                entries = ":".join(change.run_path.entries) if change.run_path else "none"
-                yield f"  {edit.member}: {kind} {entries}"
-            elif isinstance(change, AddNeeded):
-                yield f"  {edit.member}: needs {change.library}"
-            else:
-                yield f"  {edit.member}: needs {change.new} instead of {change.old}"
+        yield from (f"  {edit.member}: {_change(change)}" for change in edit.edits)
     elif isinstance(edit, MoveToScripts):
         yield f"  {edit.member}: moves to {edit.target}, a starter takes its place"
+    elif isinstance(edit, InsertLoader):
+        yield f"  {edit.member}: loads {', '.join(loader.libraries(edit.lines))} first"
+    elif isinstance(edit, AddPackage):
+        loaded = ", ".join(loader.libraries(edit.text))
+        yield f"  {edit.member}: new, loads {loaded} and then the module beside it"
     elif isinstance(edit, SetRequirements):
         yield from (f"  Requires-Dist: {line}" for line in edit.requirements)
     elif isinstance(edit, SetPlatforms):
         yield f"  platform tag {'.'.join(edit.platforms)}"
     else:
         yield "  .dist-info: what was examined"
+
+
+def _change(change: BinaryEdit) -> str:
+    if isinstance(change, SetRunPath):
+        kind = change.run_path.kind if change.run_path else "run path"
+        return f"{kind} {':'.join(change.run_path.entries) if change.run_path else 'none'}"
+    if isinstance(change, AddNeeded):
+        return f"needs {change.library}"
+    if isinstance(change, RenameNeeded):
+        return f"needs {change.new} instead of {change.old}"
+    if isinstance(change, ClearLoadFlags):
+        return "no DependentLoadFlags"
+    return "no signature"
 
 
 def _labelled(label: str, text: str) -> None:

@@ -15,11 +15,12 @@ def names() -> Shipped:
     return Shipped(
         c_names=_lines("c-library-names.txt"),
         system_libraries=_lines("system-libraries.txt"),
+        windows_libraries=_lines("windows-libraries.txt"),
         suppliers=frozen_mapping(
             (library.name, rules.project)
             for rules in policy.all_built_in()
             for library in rules.libraries
-            if library.system in (System.LINUX, System.MACOS)
+            if library.system in (System.LINUX, System.MACOS, System.WINDOWS)
         ),
     )
 

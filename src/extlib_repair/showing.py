@@ -12,8 +12,8 @@ from extlib_repair.loading import Supplier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from extlib_repair import dyld
-    from extlib_repair.loading import Found, Loading
+    from extlib_repair.checking import AnyLoading
+    from extlib_repair.loading import Found
     from extlib_repair.model import Chosen, WheelFacts
 
 SCHEMA = 1
@@ -26,9 +26,7 @@ _GAP = "\N{NO-BREAK SPACE}"
 """Stands for a space at which no line ends while lines are filled."""
 
 
-def described(
-    facts: WheelFacts, chosen: Sequence[Chosen], loading: Loading | dyld.Loading
-) -> dict[str, Any]:
+def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading) -> dict[str, Any]:
     """Return everything that is shown, in the form of JSON; paths are below site-packages."""
     return {
         "schema": SCHEMA,

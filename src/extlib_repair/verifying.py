@@ -40,6 +40,7 @@ def verify(path: Path, expected: WheelFacts, edited: Iterable[Member] = ()) -> N
         _same(path, "set of binaries", set(found.binaries), set(expected.binaries))
         for member, facts in expected.binaries.items():
             _same(path, f"facts of {member}", found.binaries[member], facts)
+        _same(path, "set of Python files with a loader", found.sources, expected.sources)
         for member in edited:
             _verify_edited(path, member, wheel.read(member), expected.binaries[member])
         tags = metadata.tags(wheel.read(wheel.dist_info_file("WHEEL")))

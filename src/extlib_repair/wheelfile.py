@@ -17,20 +17,22 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from extlib_repair import binary, examined, metadata
+from extlib_repair import binary, examined, layout, metadata, tags
 from extlib_repair.archive import MOST_EXPANSION, ArchiveReader, Entry
 from extlib_repair.errors import BadBinaryError, BadWheelError
 from extlib_repair.model import (
     BinaryFacts,
+    Format,
     Member,
     Project,
+    System,
     WheelFacts,
     WheelName,
     frozen_mapping,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -87,14 +89,16 @@ class WheelFile:
 
     def facts(self) -> WheelFacts:
         """Read everything that planning needs to know."""
+        binaries = dict(self._binaries())
         return WheelFacts(
             name=self.name,
             project=Project(canonicalize_name(self.name.distribution)),
             dist_info=self.dist_info,
             members=tuple(Member(e.name) for e in self._files()),
-            binaries=frozen_mapping(self._binaries()),
+            binaries=frozen_mapping(binaries.items()),
             requirements=metadata.requirements(self.read(self.dist_info_file("METADATA"))),
             examined=self._text(examined.FILE),
+            sources=frozen_mapping((m, self.read(m)) for m in self._sources(binaries)),
         )
 
     def _entry(self, member: str) -> Entry:
@@ -120,16 +124,43 @@ class WheelFile:
         One at a time: only facts stay.
         """
         for entry in self._files():
-            if binary.sniff(self.archive.start(entry, binary.MAGIC_SIZE)) is None:
-                continue
+            found = binary.sniff(self.archive.start(entry, binary.MAGIC_SIZE))
             try:
-                yield Member(entry.name), binary.read(self.archive.read(entry))
+                if self._is_binary(entry, found):
+                    yield Member(entry.name), binary.read(self.archive.read(entry))
             except BadBinaryError as error:
                 raise BadBinaryError(
                     f"{self.path.name}: {entry.name}: {error}",
                     hint="build it again; a file that is broken on purpose cannot be in a wheel "
                     "that is repaired",
                 ) from None
+
+    def _is_binary(self, entry: Entry, found: Format | None) -> bool:
+        """Whether a member is read as a binary; raises :class:`BadBinaryError`.
+
+        Windows' programs are data in the wheels of other systems: pip carries some.
+        """
+        if not self._is_for_windows:
+            return found not in (None, Format.PE)
+        if found is None and entry.name.lower().endswith((".pyd", ".dll")):
+            raise BadBinaryError("not a PE file")
+        return found is not None
+
+    def _sources(self, binaries: Iterable[Member]) -> Iterator[Member]:
+        """Yield the Python files that are loaded before a binary, and could hold the loader.
+
+        Only the wheels for Windows have loaders.
+        """
+        if not self._is_for_windows:
+            return
+        known = {layout.installed(Member(e.name)): Member(e.name) for e in self._files()}
+        places = [place for m in binaries if (place := layout.installed(m)) is not None]
+        wanted = {file for place in places for file in layout.loaded_before(place)}
+        yield from (known[file] for file in sorted(wanted & known.keys()))
+
+    @property
+    def _is_for_windows(self) -> bool:
+        return tags.system_of(self.name.platforms) is System.WINDOWS
 
     def _find_dist_info(self) -> str:
         folders = {e.name.split("/")[0] for e in self._files() if "/" in e.name}

@@ -81,6 +81,17 @@ def other_architecture(
     )
 
 
+def signed_by_identity(member: Member, way_out: str) -> Finding:
+    """Say that a binary which must be edited is signed by somebody."""
+    return Finding(
+        code="signed-by-identity",
+        severity=Severity.ERROR,
+        member=member,
+        message="is signed with an identity, which an edit would break",
+        hint=f"sign after the repair, or {way_out}",
+    )
+
+
 def is_spelled_for(name: str, provider: Provider, providers: Iterable[Provider]) -> bool:
     """Whether a symbol's spelling says that it is this provider's.
 

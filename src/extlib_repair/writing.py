@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 from extlib_repair import binary, examined, loader, metadata
 from extlib_repair.archive import ArchiveWriter, Entry
 from extlib_repair.errors import BadBinaryError, CannotEditError, CannotWriteError
-from extlib_repair.model import EditBinary, Member, MoveToScripts, SetExamined, SetRequirements
+from extlib_repair.model import (
+    AddPackage,
+    EditBinary,
+    InsertLoader,
+    Member,
+    MoveToScripts,
+    SetExamined,
+    SetRequirements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +110,8 @@ class _Changes:
         self._plan = plan
         self._wheel = wheel
         self._edits = {e.member: e for e in plan.edits if isinstance(e, EditBinary)}
+        self._loaders = {e.member: e.lines for e in plan.edits if isinstance(e, InsertLoader)}
+        self._packages = {e.member: e.text for e in plan.edits if isinstance(e, AddPackage)}
         self._moves = {e.member: e.target for e in plan.edits if isinstance(e, MoveToScripts)}
         self._requirements = next(
             (e.requirements for e in plan.edits if isinstance(e, SetRequirements)), None
@@ -114,17 +124,18 @@ class _Changes:
         wheel = self._wheel
         record = wheel.dist_info_file("RECORD")
         members = [e for e in wheel.archive.entries if not metadata.is_signature(e.name)]
-        names = [e.name for e in members if not e.is_folder] + [*self._moves.values()]
+        names = [e.name for e in members if not e.is_folder]
+        names += [*self._moves.values(), *self._packages]
         self._refuse(names)
         for entry in members:
             if entry.name != record:
                 yield from self._entry(entry)
+        for member, package in self._packages.items():
+            yield self._new(member, package)
         text = wheel.dist_info_file(examined.FILE)
         if self._examined is not None and text not in names:
             names.append(text)
-            beside = wheel.archive.by_name[wheel.dist_info_file("METADATA")]
-            new = Entry(name=text, time=beside.time, attributes=_PLAIN)
-            yield self._changed(new, self._examined.encode())
+            yield self._new(text, self._examined)
         rows = metadata.record_rows(wheel.read(record))
         described = {row.path for row in rows if metadata.is_complete(row)} | {*self._rows, record}
         for name in names:
@@ -134,10 +145,13 @@ class _Changes:
         yield wheel.archive.by_name[record], data
 
     def _refuse(self, names: list[str]) -> None:
-        """Refuse edits of members that are not there, and moves to where others are."""
-        for member in (*self._moves, *self._edits):
+        """Refuse edits of members that are not there, and new ones where others are."""
+        for member in (*self._moves, *self._edits, *self._loaders):
             if member not in names:
                 raise CannotEditError(f"{member}: {self._wheel.path.name} does not hold it")
+        for member in self._packages:
+            if names.count(member) > 1:
+                raise CannotEditError(f"{member} cannot be added: its place is taken")
         for member, target in self._moves.items():
             if names.count(target) > 1:
                 raise CannotEditError(f"{member} cannot move to {target}: its place is taken")
@@ -151,6 +165,9 @@ class _Changes:
             yield self._changed(entry, loader.starter(target))
         elif member in self._edits:
             yield self._changed(entry, self._edited(member, self._wheel.archive.read(entry)))
+        elif member in self._loaders:
+            source = self._wheel.archive.read(entry)
+            yield self._changed(entry, loader.inserted(source, self._loaders[member]))
         elif (data := self._metadata(member)) is not None:
             yield self._changed(entry, data)
         else:
@@ -178,6 +195,12 @@ class _Changes:
             return binary.edit(data, edit.edits, resign=edit.resign) if edit else data
         except (CannotEditError, BadBinaryError) as error:
             raise CannotEditError(f"{member}: {error}", hint=error.hint) from None
+
+    def _new(self, member: Member, text: str) -> tuple[Entry, bytes]:
+        """Return a member that was not there, as old as METADATA."""
+        beside = self._wheel.archive.by_name[self._wheel.dist_info_file("METADATA")]
+        new = Entry(name=member, time=beside.time, attributes=_PLAIN)
+        return self._changed(new, text.encode())
 
     def _changed(self, entry: Entry, data: bytes) -> tuple[Entry, bytes]:
         self._rows[entry.name] = metadata.record_row(entry.name, data)

@@ -19,7 +19,8 @@ from delocate import tools
 from wheels import make_wheel, read_wheel
 from workbench import download, repair, retried, run
 
-from extlib_repair.binary import codesign, macho_file
+from extlib_repair.binary import codesign, macho_fat
+from extlib_repair.binary.macho_file import MachO
 from extlib_repair.engines import apple_tools, delocate
 from extlib_repair.errors import EngineError
 from extlib_repair.model import Signature
@@ -56,8 +57,8 @@ def fixture(name: str) -> bytes:
 def thin(data: bytes, arch: str) -> bytes:
     (found,) = (
         part.data
-        for part in macho_file.slices(data)
-        if isinstance(part, macho_file.MachO) and part.arch == arch
+        for part in macho_fat.slices(data)
+        if isinstance(part, MachO) and part.arch == arch
     )
     return found
 
@@ -111,9 +112,9 @@ def described(path: Path) -> tuple[str, list[tuple[object, ...]]]:
     return path.name, members
 
 
-def images(wheel: Path, member: str) -> dict[str, macho_file.MachO]:
-    parts = macho_file.slices(read_wheel(wheel)[member])
-    return {part.arch: part for part in parts if isinstance(part, macho_file.MachO)}
+def images(wheel: Path, member: str) -> dict[str, MachO]:
+    parts = macho_fat.slices(read_wheel(wheel)[member])
+    return {part.arch: part for part in parts if isinstance(part, MachO)}
 
 
 def needed(wheel: Path, member: str) -> dict[str, tuple[str, ...]]:

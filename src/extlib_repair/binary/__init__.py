@@ -40,7 +40,7 @@ def sniff(start: bytes) -> Format | None:
     """
     found = _format(start)
     if found is Format.MACHO:
-        from extlib_repair.binary.macho_file import is_java
+        from extlib_repair.binary.macho_fat import is_java
 
         return None if is_java(start) else found
     if found is Format.PE:

@@ -15,7 +15,8 @@ import struct
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from extlib_repair.binary.macho_file import SEGMENT_NUMBERS, FileType, Lc, MachO, Segment, slices
+from extlib_repair.binary.macho_fat import slices
+from extlib_repair.binary.macho_file import SEGMENT_NUMBERS, FileType, Lc, MachO, Segment
 from extlib_repair.errors import BadBinaryError, CannotEditError
 from extlib_repair.model import Signature
 

@@ -30,7 +30,7 @@ from extlib_repair.binary.elf_file import (
 )
 from extlib_repair.binary.grow import ADVICE, grow
 from extlib_repair.errors import BadBinaryError, CannotEditError
-from extlib_repair.model import RenameNeeded, RunPathKind, SetRunPath, applied
+from extlib_repair.model import AddNeeded, RunPathKind, SetRunPath, applied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,13 +106,13 @@ def _wanted(file: ElfFile, edits: Sequence[BinaryEdit]) -> _Wanted:
     wanted = _Wanted()
     needed = _needed(file)
     for change in edits:
-        if isinstance(change, RenameNeeded):
-            raise CannotEditError("names of libraries are not changed in ELF files")
         if isinstance(change, SetRunPath):
             if change.run_path and change.run_path.kind not in _TAGS:
                 raise CannotEditError(f"ELF files have no {change.run_path.kind}")
             kept = change.run_path if change.run_path and change.run_path.entries else None
             wanted = dataclasses.replace(wanted, replaced=_RUN_PATH_TAGS, run_path=kept)
+        elif not isinstance(change, AddNeeded):
+            raise CannotEditError(f"{type(change).__name__} is nothing that is done to ELF files")
         elif change.library not in needed and change.library not in wanted.added:
             wanted = dataclasses.replace(wanted, added=(change.library, *wanted.added))
     return wanted

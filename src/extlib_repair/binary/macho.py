@@ -14,13 +14,13 @@ import struct
 from typing import TYPE_CHECKING
 
 from extlib_repair.binary import codesign
+from extlib_repair.binary.macho_fat import slices
 from extlib_repair.binary.macho_file import (
     MH_TWOLEVEL,
     FileType,
     Lc,
     MachO,
     arch_name,
-    slices,
     version,
 )
 from extlib_repair.errors import BadBinaryError

@@ -15,16 +15,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from extlib_repair.binary import codesign, macho
+from extlib_repair.binary.macho_fat import ARCHIVE, mapped, slices
 from extlib_repair.binary.macho_file import (
-    ARCHIVE,
     DYLIB_FIXED,
     NEEDS,
     RPATH_FIXED,
     Command,
     Lc,
     MachO,
-    mapped,
-    slices,
 )
 from extlib_repair.errors import BadBinaryError, CannotEditError
 from extlib_repair.model import Kind, Signature, applied

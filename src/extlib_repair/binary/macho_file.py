@@ -1,9 +1,9 @@
-"""The structure of a Mach-O file: fat headers, slices, load commands, segments.
+"""The structure of a thin Mach-O file, or of one slice of a fat one: load commands, segments.
 
-Thin files and fat ones (32- and 64-bit fat headers), 32 and 64 bits, both byte orders.
+Of 32 and 64 bits, in both byte orders; fat files are ``macho_fat``.
 
-Sources: Apple's ``mach-o/loader.h``, ``mach-o/fat.h``, ``mach/machine.h``; what dyld demands of a
-file: ``mach_o/Header.cpp`` of dyld-1378.
+Sources: Apple's ``mach-o/loader.h``, ``mach/machine.h``; what dyld demands of a file:
+``mach_o/Header.cpp`` of dyld-1378.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from extlib_repair.errors import BadBinaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from extlib_repair.model import MacVersion
 
@@ -28,18 +28,6 @@ MAGIC = {
     b"\xcf\xfa\xed\xfe": ("<", True),  # MH_CIGAM_64
 }
 """Byte order, and whether the file has 64 bits."""
-
-FAT = {b"\xca\xfe\xba\xbe": False, b"\xca\xfe\xba\xbf": True}
-"""FAT_MAGIC and FAT_MAGIC_64: whether offsets have 64 bits. Fat headers are big-endian."""
-
-ARCHIVE = b"!<arch>\n"
-
-_MOST_SLICES = 20
-_JAVA = range(45, 256)
-"""The major version of a Java class file, where a fat header has the number of slices (Java Virtual
-Machine Specification, chapter 4: 45 is Java 1.0)."""
-
-_MOST_ALIGNMENT = 15  # MAXSECTALIGN of Apple's lipo
 
 _MOST_STRINGS = 16
 """How many times the size of the file its names may add up to."""
@@ -113,7 +101,7 @@ _ARCH = {
     0x01000012: "ppc64",
 }
 _SPECIAL_ARCH = {(0x01000007, 8): "x86_64h", (0x0100000C, 2): "arm64e"}
-_SUBTYPE_MASK = 0x00FFFFFF  # CPU_SUBTYPE_MASK: the rest are capabilities
+SUBTYPE_MASK = 0x00FFFFFF  # CPU_SUBTYPE_MASK: the rest are capabilities
 
 
 def version(number: int) -> MacVersion:
@@ -123,7 +111,7 @@ def version(number: int) -> MacVersion:
 
 def arch_name(cputype: int, subtype: int) -> str:
     """Return the name of an architecture as Apple's tools spell it."""
-    special = _SPECIAL_ARCH.get((cputype, subtype & _SUBTYPE_MASK))
+    special = _SPECIAL_ARCH.get((cputype, subtype & SUBTYPE_MASK))
     return special or _ARCH.get(cputype, f"cpu-{cputype}")
 
 
@@ -367,7 +355,7 @@ class MachO:
                 raise BadBinaryError("a segment of the Mach-O file is larger there than in memory")
         in_file = [(s.fileoff, s.filesize) for s in self.segments if s.filesize]
         in_memory = [(s.vmaddr, s.vmsize) for s in self.segments if s.vmsize]
-        if _overlap(in_file) or _overlap(in_memory):
+        if overlap(in_file) or overlap(in_memory):
             raise BadBinaryError("segments of the Mach-O file overlap")
         if not any(s.fileoff == 0 and s.filesize >= self.commands_end for s in self.segments):
             raise BadBinaryError("no segment of the Mach-O file holds its load commands")
@@ -375,109 +363,11 @@ class MachO:
             raise BadBinaryError("the load commands of the Mach-O file overlap its code")
 
 
-def _overlap(spans: Sequence[tuple[int, int]]) -> bool:
+def overlap(spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether two of some spans (offset and size) share a byte."""
     end = 0
     for start, size in sorted(spans):
         if start < end:
             return True
         end = start + size
     return False
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A row of a fat header (``struct fat_arch``, ``struct fat_arch_64``)."""
-
-    cputype: int
-    subtype: int
-    offset: int
-    size: int
-    align: int
-
-
-def is_java(start: bytes) -> bool:
-    """Whether the first bytes are those of a Java class file, which shares its magic with fat."""
-    if start[:4] != b"\xca\xfe\xba\xbe" or len(start) < 8:  # noqa: PLR2004
-        return False
-    return int.from_bytes(start[6:8], "big") in _JAVA
-
-
-def pieces(data: bytes) -> tuple[Piece, ...] | None:
-    """Return the rows of a fat header, checked; None for a thin file."""
-    if data[:4] not in FAT:
-        return None
-    layout = ">IIQQII" if FAT[data[:4]] else ">IIIII"
-    width = struct.calcsize(layout)
-    count = int.from_bytes(data[4:8], "big")
-    if is_java(data):
-        raise BadBinaryError("a Java class file, not a Mach-O file (they share their magic)")
-    end = 8 + count * width
-    if not 0 < count <= _MOST_SLICES or end > len(data):
-        raise BadBinaryError(f"a fat Mach-O file with {count} slices does not exist")
-    rows = struct.iter_unpack(layout, data[8:end])
-    found = tuple(
-        Piece(cputype=c, subtype=s, offset=offset, size=size, align=align)
-        for c, s, offset, size, align, *_ in rows
-    )
-    for piece in found:
-        if piece.offset < end or piece.offset + piece.size > len(data):
-            raise BadBinaryError("a slice is outside the fat Mach-O file")
-        if piece.align > _MOST_ALIGNMENT:
-            raise BadBinaryError(f"slices of Mach-O files are not aligned to 2^{piece.align}")
-    if _overlap([(p.offset, p.size) for p in found]):
-        raise BadBinaryError("slices of the fat Mach-O file overlap")
-    if len({(p.cputype, p.subtype & _SUBTYPE_MASK) for p in found}) < count:
-        raise BadBinaryError("the fat Mach-O file has two slices for one architecture")
-    return found
-
-
-def slices(data: bytes) -> tuple[MachO | Piece, ...]:
-    """Return the slices of a file, a thin file being one; a static library stays a row."""
-    rows = pieces(data)
-    if rows is None:
-        return (MachO(data),)
-    found: list[MachO | Piece] = []
-    for piece in rows:
-        part = data[piece.offset : piece.offset + piece.size]
-        if part.startswith(ARCHIVE):
-            found.append(piece)
-            continue
-        file = MachO(part)
-        if (file.cputype, file.subtype & _SUBTYPE_MASK) != (
-            piece.cputype,
-            piece.subtype & _SUBTYPE_MASK,
-        ):
-            raise BadBinaryError("a slice is for another architecture than the fat header says")
-        found.append(file)
-    return tuple(found)
-
-
-def mapped(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return a file with a change made to every slice; the same bytes when nothing changes.
-
-    Slices stay where they are unless one before them grows; their alignment is kept.
-    """
-    rows = pieces(data)
-    if rows is None:
-        return change(data)
-    old = [data[p.offset : p.offset + p.size] for p in rows]
-    new = [change(part) for part in old]
-    if new == old:
-        return data
-    wide = FAT[data[:4]]
-    order = sorted(range(len(rows)), key=lambda index: rows[index].offset)
-    ends = [rows[index].offset for index in order[1:]] + [len(data)]
-    out = bytearray(data[: rows[order[0]].offset])
-    for index, end in zip(order, ends, strict=True):
-        row, part = rows[index], new[index]
-        at = row.offset
-        if len(out) > at:
-            at = len(out) + -len(out) % (1 << row.align)
-        out = out.ljust(at, b"\0") + part
-        if len(part) == row.size:
-            out += data[row.offset + row.size : end]
-        if wide:
-            struct.pack_into(">QQ", out, 8 + index * 32 + 8, at, len(part))
-        else:
-            struct.pack_into(">II", out, 8 + index * 20 + 8, at, len(part))
-    return bytes(out)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from extlib_repair.model import Finding
 
 _SPOKEN = {
-    System.WINDOWS: "Windows",
     System.ANDROID: "Android",
     System.IOS: "iOS",
     System.PYODIDE: "Pyodide",
@@ -43,6 +42,9 @@ class Arguments:
     keep_platforms: bool = False
     excluded: tuple[str, ...] = ()
     """Patterns of libraries that the user leaves out."""
+
+    any_case: bool = False
+    """Whether these patterns match in upper and lower case alike."""
 
     leave_out: tuple[str, ...] = ()
     """Exact names of libraries that a provider supplies."""
@@ -100,11 +102,15 @@ def engine_for(system: System, *, has_binaries: bool) -> Engine:
         from extlib_repair.engines import delocate
 
         return delocate
+    if system is System.WINDOWS:
+        from extlib_repair.engines import delvewheel
+
+        return delvewheel
     if system is System.ANY:
         from extlib_repair.engines import none
 
         return none
     raise UnsupportedError(
         f"wheels for {_SPOKEN.get(system, system)} are not handled by this version",
-        hint="Linux wheels are (manylinux, musllinux, linux), and macOS wheels",
+        hint="wheels for Linux (manylinux, musllinux, linux), macOS and Windows are",
     )

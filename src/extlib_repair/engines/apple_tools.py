@@ -18,8 +18,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extlib_repair.binary import codesign, macho_edit, macho_file
-from extlib_repair.binary.macho_file import MachO
+from extlib_repair.binary import codesign, macho_edit, macho_fat
+from extlib_repair.binary.macho_file import MachO, arch_name
 from extlib_repair.errors import ExtlibRepairError
 from extlib_repair.model import RenameNeeded, RunPath, RunPathKind, SetRunPath, Signature
 from extlib_repair.process import Completed
@@ -66,13 +66,13 @@ def _otool(words: Sequence[str]) -> Completed:
     if options != ["-arch", "all", "-m"] or what not in _SHOWN:
         raise _unknown("otool", words)
     data = Path(name).read_bytes()
-    if macho_file.is_java(data):
+    if macho_fat.is_java(data):
         return _said(f"{Path(name)}: is not an object file\n")
     lines = []
-    for part in macho_file.slices(data):
+    for part in macho_fat.slices(data):
         if not isinstance(part, MachO):
             return _said(f"Archive : {Path(name)}\n")
-        arch = f" (architecture {part.arch})" if data[:4] in macho_file.FAT else ""
+        arch = f" (architecture {part.arch})" if data[:4] in macho_fat.FAT else ""
         lines += [f"{Path(name)}{arch}:", *_SHOWN[what](part)]
     return _said("\n".join(lines) + "\n")
 
@@ -109,11 +109,11 @@ def _install_name_tool(words: Sequence[str]) -> Completed:
         case "-id", [new]:
             data = macho_edit.rename(data, new)
         case "-add_rpath", [path]:
-            data = macho_file.mapped(data, lambda part: _with_run_path(part, path))
+            data = macho_fat.mapped(data, lambda part: _with_run_path(part, path))
         case "-delete_rpath", [path]:
             if not any(path in image.rpaths for image in _images(data)):
                 raise ToolError(f"no LC_RPATH load command with path: {path}")
-            data = macho_file.mapped(data, lambda part: _without_run_path(part, path))
+            data = macho_fat.mapped(data, lambda part: _without_run_path(part, path))
         case _:
             raise _unknown("install_name_tool", words)
     Path(name).write_bytes(data)
@@ -152,10 +152,10 @@ def _lipo(words: Sequence[str]) -> Completed:
         raise _unknown("lipo", words)
     name = words[-1]
     data = Path(name).read_bytes()
-    rows = macho_file.pieces(data)
+    rows = macho_fat.pieces(data)
     if rows is None:
         return _said(f"Non-fat file: {name} is architecture: {MachO(data).arch}\n")
-    archs = " ".join(macho_file.arch_name(row.cputype, row.subtype) for row in rows)
+    archs = " ".join(arch_name(row.cputype, row.subtype) for row in rows)
     return _said(f"Architectures in the fat file: {name} are: {archs}\n")
 
 
@@ -176,7 +176,7 @@ def _codesign(words: Sequence[str]) -> Completed:
 
 
 def _images(data: bytes) -> list[MachO]:
-    return [part for part in macho_file.slices(data) if isinstance(part, MachO)]
+    return [part for part in macho_fat.slices(data) if isinstance(part, MachO)]
 
 
 def _unknown(tool: str, words: Sequence[str]) -> ToolError:

@@ -36,7 +36,6 @@ _EXCLUDED = re.compile(
     re.MULTILINE,
 )
 _MISSING = re.compile(r"^(?P<name>\S.*) not found:\n  Needed by: (?P<file>.*)$", re.MULTILINE)
-_TRACEBACK = "Traceback (most recent call last):"
 _BINARIES = (".so", ".dylib")
 
 
@@ -156,19 +155,7 @@ def _why(done: process.Completed) -> str:
         name, member = missing[0]
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         return f"{name}, which {member} needs, could not be found{more}"
-    return _own(_raised(done))
-
-
-def _raised(done: process.Completed) -> str:
-    """Return the message of the exception at the end of a traceback, all of its lines."""
-    _, traceback, tail = done.stderr.rpartition(_TRACEBACK)
-    lines = [line for line in tail.splitlines() if line.strip()]
-    while lines and lines[0].startswith(" "):
-        del lines[0]
-    if not traceback or not lines:
-        return done.last_words
-    lines[0] = re.sub(r"^(?:\w+\.)*[A-Z]\w*: ", "", lines[0])
-    return " ".join(map(str.strip, lines))
+    return _own(done.raised)
 
 
 def _hint(done: process.Completed) -> str:

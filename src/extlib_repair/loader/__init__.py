@@ -1,30 +1,21 @@
 """The text put into consumers. It runs on the user's Python, which may be older than ours."""
 
-from __future__ import annotations
+from extlib_repair.loader.placement import Placement, Refusal, Shim, places
+from extlib_repair.loader.scripts import starter
+from extlib_repair.loader.source import comes_first, found, inserted
+from extlib_repair.loader.text import Sought, block, libraries, package
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from extlib_repair.model import Member
-
-_STARTER = """\
-#!python
-import os
-import sys
-
-program = {program!r}
-for folder in sys.path[1:]:
-    found = os.path.join(folder, *program.split("/"))
-    if os.path.isfile(found):
-        os.execv(found, sys.argv)
-sys.exit("cannot start " + program + ": no folder of sys.path holds it")
-"""
-
-
-def starter(program: Member) -> bytes:
-    """Return the script that starts an executable which was moved below site-packages.
-
-    Installers put the right interpreter into its first line. ``sys.path[0]`` is the folder of the
-    script itself.
-    """
-    return _STARTER.format(program=str(program)).encode()
+__all__ = [
+    "Placement",
+    "Refusal",
+    "Shim",
+    "Sought",
+    "block",
+    "comes_first",
+    "found",
+    "inserted",
+    "libraries",
+    "package",
+    "places",
+    "starter",
+]
