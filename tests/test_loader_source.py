@@ -156,12 +156,21 @@ def test_the_style_is_that_of_the_first_line() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("after", ["", "import os", "\nimport os\n"])
 def test_an_older_loader_is_replaced_where_it_stands(old: str, end: str, after: str) -> None:
-    source = f"import os\n'doc'\n{old}{after}".replace("\n", end).encode()
-    expected = f"import os\n'doc'\n{BLOCK}{after}".replace("\n", end).encode()
+    source = f"'doc'\n# where\n\n{old}{after}".replace("\n", end).encode()
+    expected = f"'doc'\n# where\n\n{BLOCK}{after}".replace("\n", end).encode()
 
     assert inserted(source, BLOCK) == expected
     assert found(source) == old
+    assert comes_first(source)
+
+
+@pytest.mark.parametrize("old", [OLD, BLOCK])
+@pytest.mark.parametrize("after", ["", "\nimport sys\n"])
+def test_a_loader_that_comes_too_late_is_moved(old: str, after: str) -> None:
+    source = f"'doc'\nimport os\n{old}{after}".encode()
+
     assert not comes_first(source)
+    assert inserted(source, BLOCK) == f"'doc'\n{BLOCK}import os\n{after}".encode()
 
 
 def test_a_last_mark_without_an_end_stays_so() -> None:
