@@ -83,6 +83,9 @@ CODES = (
     PROVIDER_CODES
     | EDIT_CODES
     | {
+        "engine-not-tested",
+        "engine-skipped-members",
+        "engine-warned",
         "floor",
         "loader",
         "minimum-os",
