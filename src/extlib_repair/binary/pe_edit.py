@@ -201,8 +201,6 @@ def _spans(file: PeFile) -> Iterator[tuple[int, int]]:
             except BadBinaryError:  # none of ours, and used by nobody
                 continue
             yield start, start + size
-    if file.certificates:
-        yield file.certificates
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -226,9 +224,8 @@ def _slack(file: PeFile) -> list[tuple[Section, int, int]]:
         flags = section.flags
         if flags & _UNUSABLE or flags & _NEW_FLAGS != _NEW_FLAGS or not section.virtual_size:
             continue
-        pages = _aligned(section.virtual_size, file.section_alignment)
         start = section.offset + section.virtual_size
-        end = section.offset + min(section.raw_size, pages)
+        end = section.offset + section.stored
         if start < end and _is_free(file, section, spans, start, end):
             found.append((section, start, end))
     return found
