@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import elf_backend
 import macho_backend
+import pe_backend
 import pytest
 from backend import GENTLE, Backend, all_applied
 from hypothesis import given
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
     from extlib_repair.model import BinaryEdit
 
-BACKENDS = {"ELF": elf_backend.BACKEND, "Mach-O": macho_backend.BACKEND}
+BACKENDS = {
+    "ELF": elf_backend.BACKEND,
+    "Mach-O": macho_backend.BACKEND,
+    "PE": pe_backend.BACKEND,
+}
 
 every_format = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 every_file = pytest.mark.parametrize(

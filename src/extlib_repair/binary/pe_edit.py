@@ -39,6 +39,10 @@ ROOM_HINT = (
 OVERLAY_HINT = "data that is appended to the file, as installers do, must stay at its end"
 
 _PAGE = 4096
+_MOST_ALIGNMENT = 1 << 16
+"""The largest "FileAlignment" of the specification."""
+
+_LARGEST_IMAGE = 1 << 31
 _MOST_SECTIONS = 96
 """What Windows took before Vista, and what other tools still take for the limit."""
 
@@ -197,8 +201,6 @@ def _spans(file: PeFile) -> Iterator[tuple[int, int]]:
             except BadBinaryError:  # none of ours, and used by nobody
                 continue
             yield start, start + size
-    if file.certificates:
-        yield file.certificates
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -222,9 +224,8 @@ def _slack(file: PeFile) -> list[tuple[Section, int, int]]:
         flags = section.flags
         if flags & _UNUSABLE or flags & _NEW_FLAGS != _NEW_FLAGS or not section.virtual_size:
             continue
-        pages = _aligned(section.virtual_size, file.section_alignment)
         start = section.offset + section.virtual_size
-        end = section.offset + min(section.raw_size, pages)
+        end = section.offset + section.stored
         if start < end and _is_free(file, section, spans, start, end):
             found.append((section, start, end))
     return found
@@ -260,9 +261,8 @@ def _append(
     file: PeFile, out: bytearray, names: Sequence[tuple[Sequence[Descriptor], bytes]]
 ) -> None:
     """Add a section that holds names, behind all others; raise "SizeOfImage" over it."""
-    _check_can_grow(file)
     size = sum(len(name) + 1 for _, name in names)
-    address = _aligned(max(s.address + s.size for s in file.sections), file.section_alignment)
+    address = _check_can_grow(file, size)
     raw_size = _aligned(size, file.file_alignment)
     offset = _aligned(len(out), file.file_alignment)
     out.extend(bytes(offset - len(out)))
@@ -277,12 +277,15 @@ def _append(
     (data_size,) = file.unpack("I", file.optional_at + 8)
     struct.pack_into("<I", out, file.optional_at + 8, data_size + raw_size & 0xFFFFFFFF)
     end = _aligned(address + size, file.section_alignment)
-    struct.pack_into("<I", out, file.optional_at + 56, end & 0xFFFFFFFF)
+    struct.pack_into("<I", out, file.optional_at + 56, end)
 
 
-def _check_can_grow(file: PeFile) -> None:
-    """Refuse files that cannot have one more section."""
+def _check_can_grow(file: PeFile, size: int) -> int:
+    """Return where one more section would be mapped; refuse files that cannot have one."""
     end = file.sections_end + SECTION_SIZE
+    address = _aligned(
+        max([0, *(s.address + s.size for s in file.sections)]), file.section_alignment
+    )
     starts = [s.offset for s in file.sections if s.raw_size]
     spans = [*_spans(file), *file.symbol_spans]
     if (
@@ -291,6 +294,8 @@ def _check_can_grow(file: PeFile) -> None:
         or any(a < end and b > file.sections_end for a, b in spans)
         or not 0 < len(file.sections) < _MOST_SECTIONS
         or file.section_alignment < _PAGE  # then RVAs are offsets
+        or file.file_alignment > _MOST_ALIGNMENT
+        or _aligned(address + size, file.section_alignment) > _LARGEST_IMAGE
     ):
         raise CannotEditError("the PE file has no room for a longer name", hint=ROOM_HINT)
     if any(file.data[file.content_end :]):
@@ -298,6 +303,7 @@ def _check_can_grow(file: PeFile) -> None:
             "the PE file has no room for a longer name, and cannot grow: data follows its sections",
             hint=OVERLAY_HINT,
         )
+    return address
 
 
 def _aligned(number: int, alignment: int) -> int:

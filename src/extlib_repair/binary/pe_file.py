@@ -85,6 +85,9 @@ class Section:
     virtual_size: int
     offset: int
     raw_size: int
+    stored: int
+    """How many bytes of the file are mapped: no more than the pages of the section hold."""
+
     flags: int
     at: int
 
@@ -96,7 +99,7 @@ class Section:
     @property
     def extent(self) -> int:
         """Up to where RVAs lead into the section."""
-        return max(self.virtual_size, self.raw_size)
+        return max(self.virtual_size, self.stored)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +217,13 @@ class PeFile:
                 raw_size = 0
             if self.section_alignment >= _SECTOR:
                 offset -= offset % _SECTOR
+            pages = size + -size % self.section_alignment
             section = Section(
                 address=address,
                 virtual_size=size,
                 offset=offset,
                 raw_size=raw_size,
+                stored=min(raw_size, pages) if size else raw_size,
                 flags=flags,
                 at=at,
             )
@@ -250,9 +255,9 @@ class PeFile:
         for section in self.sections:
             if section.address <= rva < section.address + section.extent:
                 within = rva - section.address
-                if within >= section.raw_size:
+                if within >= section.stored:
                     raise BadBinaryError(f"RVA {rva:#x} is not stored in the PE file")
-                return section.offset + within, section.offset + section.raw_size
+                return section.offset + within, section.offset + section.stored
         end = min(self.headers_size, len(self.data))
         if rva >= end:
             raise BadBinaryError(f"RVA {rva:#x} is outside the sections of the PE file")
