@@ -32,7 +32,7 @@ PYTHON3 = (
     *("PyLong_FromLong", "PyModule_Create2", "PySequence_GetItem", "PyUnicode_FromString"),
     "Py_DecRef",
 )
-"""What Python.h of the fixtures declares: all that python3.dll has here."""
+"""What Python.h of the fixtures declares, all of it in the stable ABI."""
 
 
 def pe(data: bytes) -> Any:
@@ -96,11 +96,22 @@ def import_library(folder: Path, dll: str, names: Iterable[str], option: str = "
 
 
 def python_exe(target: Path) -> None:
-    """Compile python.exe for python312.dll."""
-    library = import_library(target.parent, "python312.dll", ["Py_Main"])
-    checked([GCC, "-municode", "-O2", "-s", FIXTURES / "python.c", library, "-o", target])
-    library.unlink()
-    library.parent.joinpath("python312l.def").unlink()
+    """Compile python.exe for python312.dll, which it must lie beside."""
+    libpython = target.with_name("python312.dll")
+    checked([GCC, "-municode", "-O2", "-s", FIXTURES / "python.c", libpython, "-o", target])
+
+
+def python3_dll(target: Path, libpython: Path) -> None:
+    """Make python3.dll, which hands everything on to python312.dll."""
+    definition, source = target.with_suffix(".def"), target.with_suffix(".c")
+    names = exports(libpython.read_bytes())
+    lines = [f"{name}={libpython.stem}.{name}" for name in names]
+    definition.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
+    source.write_text("int nothing;\n")
+    flags = ("-O2", "-s", "-shared", "-nostdlib", "-Wl,-e,0")
+    checked([GCC, *flags, "-o", target, source, definition])
+    definition.unlink()
+    source.unlink()
 
 
 class WindowsWorkshop:
@@ -163,17 +174,6 @@ class WindowsWorkshop:
         folder.mkdir(parents=True, exist_ok=True)
         checked([GCC, "-O2", "-s", "-shared", FIXTURES / "fake.c", "-o", folder / LIBRARY])
         return folder / LIBRARY
-
-    def forwarder(self, folder: Path) -> Path:
-        """Make python3.dll, which hands everything on to python312.dll."""
-        definition, source = self.work / "forward.def", self.work / "forward.c"
-        lines = [f"{name}=python312.{name}" for name in PYTHON3]
-        definition.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
-        source.write_text("int nothing;\n")
-        target = folder / "python3.dll"
-        flags = ("-O2", "-s", "-shared", "-nostdlib", "-Wl,-e,0")
-        checked([GCC, *flags, "-o", target, source, definition])
-        return target
 
     def _library(self, source: str, *libraries: Path) -> None:
         target = self.folder / f"lib{source}.dll"
