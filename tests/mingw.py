@@ -1,4 +1,4 @@
-"""Consumers for Windows, compiled with mingw."""
+"""Consumers for Windows, compiled with mingw, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ GCC = "x86_64-w64-mingw32-gcc"
 DLLTOOL = "x86_64-w64-mingw32-dlltool"
 NM = "x86_64-w64-mingw32-nm"
 STRIP = "x86_64-w64-mingw32-strip"
+SHARED = ("-O2", "-shared", "-Wl,--no-insert-timestamp")
 TOOLS = (GCC, DLLTOOL, NM, STRIP)
 
 FIXTURES = SOURCES.parent / "windows"
@@ -108,8 +109,8 @@ def python3_dll(target: Path, libpython: Path) -> None:
     lines = [f"{name}={libpython.stem}.{name}" for name in names]
     definition.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
     source.write_text("int nothing;\n")
-    flags = ("-O2", "-s", "-shared", "-nostdlib", "-Wl,-e,0")
-    checked([GCC, *flags, "-o", target, source, definition])
+    flags = ("-s", "-nostdlib", "-Wl,-e,0")
+    checked([GCC, *SHARED, *flags, "-o", target, source, definition])
     definition.unlink()
     source.unlink()
 
@@ -153,7 +154,7 @@ class WindowsWorkshop:
             "python3": self.python3,
         }
         target = self.work / f"{name}.pyd"
-        command: list[object] = [GCC, "-O2", "-shared", f"-I{FIXTURES}", "-o", target]
+        command: list[object] = [GCC, *SHARED, f"-I{FIXTURES}", "-o", target]
         command += [f"-D{define}" for define in (f"MODULE={name}", *defines)]
         command += [SOURCES / "module.c"]
         command += [FIXTURES / "load_flags.c"] if system32_only else []
@@ -172,12 +173,12 @@ class WindowsWorkshop:
     def fake(self, folder: Path) -> Path:
         """Compile a DLL with the provider's name, whose answers are wrong."""
         folder.mkdir(parents=True, exist_ok=True)
-        checked([GCC, "-O2", "-s", "-shared", FIXTURES / "fake.c", "-o", folder / LIBRARY])
+        checked([GCC, *SHARED, "-s", FIXTURES / "fake.c", "-o", folder / LIBRARY])
         return folder / LIBRARY
 
     def _library(self, source: str, *libraries: Path) -> None:
         target = self.folder / f"lib{source}.dll"
-        checked([GCC, "-O2", "-s", "-shared", SOURCES / f"{source}.c", *libraries, "-o", target])
+        checked([GCC, *SHARED, "-s", SOURCES / f"{source}.c", *libraries, "-o", target])
 
 
 def _places(path: Path) -> dict[str, int]:
