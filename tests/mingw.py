@@ -161,7 +161,7 @@ class WindowsWorkshop:
         command += [libraries[what] for what in link]
         checked(command if "python3" in link else [*command, self.python])
         places = _places(target)
-        checked([STRIP, "-s", target])
+        checked([STRIP, "-s", "-p", target])
         data = target.read_bytes()
         if "delayed" in link:
             (place,) = (a for s, a in places.items() if s.startswith("__DELAY_IMPORT_DESCRIPTOR"))
