@@ -1,4 +1,4 @@
-"""Consumers for Windows, compiled with mingw."""
+"""Consumers for Windows, compiled with mingw, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ GCC = "x86_64-w64-mingw32-gcc"
 DLLTOOL = "x86_64-w64-mingw32-dlltool"
 NM = "x86_64-w64-mingw32-nm"
 STRIP = "x86_64-w64-mingw32-strip"
+SHARED = ("-O2", "-shared", "-Wl,--no-insert-timestamp")
 TOOLS = (GCC, DLLTOOL, NM, STRIP)
 
 FIXTURES = SOURCES.parent / "windows"
@@ -32,7 +33,7 @@ PYTHON3 = (
     *("PyLong_FromLong", "PyModule_Create2", "PySequence_GetItem", "PyUnicode_FromString"),
     "Py_DecRef",
 )
-"""What Python.h of the fixtures declares: all that python3.dll has here."""
+"""What Python.h of the fixtures declares, all of it in the stable ABI."""
 
 
 def pe(data: bytes) -> Any:
@@ -96,11 +97,22 @@ def import_library(folder: Path, dll: str, names: Iterable[str], option: str = "
 
 
 def python_exe(target: Path) -> None:
-    """Compile python.exe for python312.dll."""
-    library = import_library(target.parent, "python312.dll", ["Py_Main"])
-    checked([GCC, "-municode", "-O2", "-s", FIXTURES / "python.c", library, "-o", target])
-    library.unlink()
-    library.parent.joinpath("python312l.def").unlink()
+    """Compile python.exe for python312.dll, which it must lie beside."""
+    libpython = target.with_name("python312.dll")
+    checked([GCC, "-municode", "-O2", "-s", FIXTURES / "python.c", libpython, "-o", target])
+
+
+def python3_dll(target: Path, libpython: Path) -> None:
+    """Make python3.dll, which hands everything on to python312.dll."""
+    definition, source = target.with_suffix(".def"), target.with_suffix(".c")
+    names = exports(libpython.read_bytes())
+    lines = [f"{name}={libpython.stem}.{name}" for name in names]
+    definition.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
+    source.write_text("int nothing;\n")
+    flags = ("-s", "-nostdlib", "-Wl,-e,0")
+    checked([GCC, *SHARED, *flags, "-o", target, source, definition])
+    definition.unlink()
+    source.unlink()
 
 
 class WindowsWorkshop:
@@ -142,14 +154,14 @@ class WindowsWorkshop:
             "python3": self.python3,
         }
         target = self.work / f"{name}.pyd"
-        command: list[object] = [GCC, "-O2", "-shared", f"-I{FIXTURES}", "-o", target]
+        command: list[object] = [GCC, *SHARED, f"-I{FIXTURES}", "-o", target]
         command += [f"-D{define}" for define in (f"MODULE={name}", *defines)]
         command += [SOURCES / "module.c"]
         command += [FIXTURES / "load_flags.c"] if system32_only else []
         command += [libraries[what] for what in link]
         checked(command if "python3" in link else [*command, self.python])
         places = _places(target)
-        checked([STRIP, "-s", target])
+        checked([STRIP, "-s", "-p", target])
         data = target.read_bytes()
         if "delayed" in link:
             (place,) = (a for s, a in places.items() if s.startswith("__DELAY_IMPORT_DESCRIPTOR"))
@@ -161,23 +173,12 @@ class WindowsWorkshop:
     def fake(self, folder: Path) -> Path:
         """Compile a DLL with the provider's name, whose answers are wrong."""
         folder.mkdir(parents=True, exist_ok=True)
-        checked([GCC, "-O2", "-s", "-shared", FIXTURES / "fake.c", "-o", folder / LIBRARY])
+        checked([GCC, *SHARED, "-s", FIXTURES / "fake.c", "-o", folder / LIBRARY])
         return folder / LIBRARY
-
-    def forwarder(self, folder: Path) -> Path:
-        """Make python3.dll, which hands everything on to python312.dll."""
-        definition, source = self.work / "forward.def", self.work / "forward.c"
-        lines = [f"{name}=python312.{name}" for name in PYTHON3]
-        definition.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
-        source.write_text("int nothing;\n")
-        target = folder / "python3.dll"
-        flags = ("-O2", "-s", "-shared", "-nostdlib", "-Wl,-e,0")
-        checked([GCC, *flags, "-o", target, source, definition])
-        return target
 
     def _library(self, source: str, *libraries: Path) -> None:
         target = self.folder / f"lib{source}.dll"
-        checked([GCC, "-O2", "-s", "-shared", SOURCES / f"{source}.c", *libraries, "-o", target])
+        checked([GCC, *SHARED, "-s", SOURCES / f"{source}.c", *libraries, "-o", target])
 
 
 def _places(path: Path) -> dict[str, int]:

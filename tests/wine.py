@@ -14,6 +14,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import mingw
 import pytest
-from workbench import Completed, download, run
+from workbench import Completed, checked, download, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +42,10 @@ STANDARD = (*BESIDE_PYTHON, "libcrypto-3", "libffi-8", "libssl-3", "sqlite3.dll"
 LEFT_OUT = (
     "_wmi.pyd",  # the platform module uses it, and Wine 8 dies of that
 )
-NOT_COPIED = ("__pycache__", "config-3.12*", "ensurepip", "idlelib", "lib-dynload", "lib2to3")
-NOT_COPIED += ("site-packages", "test", "tkinter", "turtledemo")
+NOT_COPIED = (
+    *("__pycache__", "config-3.12*", "ensurepip", "idlelib", "lib-dynload", "lib2to3"),
+    *("site-packages", "test", "tkinter", "turtledemo"),
+)
 
 MODULES = r"""
 def modules():
@@ -128,10 +131,10 @@ class WindowsPython:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            self.end()
             pytest.fail(f"no answer from Wine within {timeout} s: {command}")
         out, err = (
-            data.decode(errors="replace").replace("\r\n", "\n") for data in (done.stdout, done.stderr)
+            data.decode(errors="replace").replace("\r\n", "\n")
+            for data in (done.stdout, done.stderr)
         )
         return Completed(done.returncode, out, err)
 
@@ -216,6 +219,18 @@ def windows_python() -> Iterator[WindowsPython]:
                 python.end()
 
 
+def install_for_windows(target: Path, *requirements: object, index: Path | None = None) -> None:
+    """Let this machine's pip install into a folder as it would on Windows.
+
+    What they require comes from the ``index``, a folder of wheels; without one, nothing does.
+    """
+    command: list[object] = [sys.executable, "-m", "pip", "install", "-q", "--no-index"]
+    command += ["--target", target, "--only-binary=:all:", "--platform", "win_amd64"]
+    command += ["--python-version", "3.12", "--implementation", "cp", "--no-compile"]
+    command += ["--find-links", index] if index else ["--no-deps"]
+    checked([*command, *requirements])
+
+
 def _make(folder: Path) -> None:
     python = WindowsPython(folder)
     libraries = python.home / "DLLs"
@@ -235,6 +250,7 @@ def _make(folder: Path) -> None:
     )
     (python.home / "Lib" / "site-packages").mkdir()
     mingw.python_exe(python.home / "python.exe")
+    mingw.python3_dll(python.home / "python3.dll", python.libpython)
     for command in (["wineboot", "-i"], ["winecfg", "/v", "win10"]):
         done = python.wine(command, {"WINEDLLOVERRIDES": "mscoree,mshtml="}, timeout=120)
         assert done.code == 0, f"{command}\n{done.out}{done.err}"

@@ -7,9 +7,15 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from mingw import WindowsWorkshop
+from wine import WindowsPython, install_for_windows, windows_python
 from workbench import Environment, Workshop, checked, download
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -44,3 +50,33 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, openblas_lib: Path) -> Wo
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         pytest.skip("the headers of this Python are not there")
     return Workshop(tmp_path_factory.mktemp("workshop"), openblas_lib)
+
+
+@pytest.fixture(scope="session")
+def windows() -> Iterator[WindowsPython]:
+    """A CPython 3.12 for Windows, run by Wine."""
+    with windows_python() as python:
+        yield python
+
+
+@pytest.fixture(scope="session")
+def windows_openblas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The newest scipy-openblas64 wheel for Windows."""
+    folder = tmp_path_factory.mktemp("windows-openblas")
+    return download(folder, "scipy-openblas64", "--platform", "win_amd64")
+
+
+@pytest.fixture(scope="session")
+def windows_site(windows_openblas: Path) -> Path:
+    """A folder with that provider installed, and with nothing else."""
+    folder = windows_openblas.parent / "site"
+    install_for_windows(folder, windows_openblas)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def windows_workshop(
+    tmp_path_factory: pytest.TempPathFactory, windows: WindowsPython, windows_site: Path
+) -> WindowsWorkshop:
+    library = windows_site / "scipy_openblas64" / "lib"
+    return WindowsWorkshop(tmp_path_factory.mktemp("mingw"), windows.libpython, library)
