@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from facts import (
+    DLL,
     LIB64,
     OPENBLAS64,
     PROV,
+    WINDOWS,
     chosen,
     elf,
     library,
     macho,
     macos_wheel,
+    pe,
     provider,
     wheel,
+    windows_wheel,
 )
 
-from extlib_repair import checking, shipped, showing
-from extlib_repair.model import Kind, RunPathKind
+from extlib_repair import checking, loader, shipped, showing
+from extlib_repair.model import Kind, RunPathKind, SitePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,11 +40,18 @@ MAC_ENTRY = "@loader_path/../prov/lib"
 
 def shown(facts: WheelFacts, *choices: Chosen) -> dict[str, Any]:
     loading = checking.loading(facts, choices, shipped.names())
-    return showing.described(facts, choices, loading)
+    loaders = checking.loaders(facts, choices, shipped.names())
+    return showing.described(facts, choices, loading, loaders)
 
 
 def text(facts: WheelFacts, *choices: Chosen) -> str:
     return "".join(f"{line}\n" for line in showing.text(shown(facts, *choices)))
+
+
+def block(at: str) -> str:
+    directory = SitePath("prov/lib")
+    sought = [loader.Sought(library=DLL, directory=directory, requirement="prov>=1.0")]
+    return loader.block(SitePath(at), "demo 1.0", sought)
 
 
 SHIBOKEN = provider(
@@ -126,6 +137,23 @@ WHEELS: dict[str, tuple[WheelFacts, Sequence[Chosen]]] = {
             platforms=["macosx_11_0_universal2"],
         ),
         [chosen(PROV)],
+    ),
+    "windows": (
+        windows_wheel(
+            {
+                "demo/_e.pyd": pe([DLL, "KERNEL32.dll"]),
+                "late/_e.pyd": pe([DLL]),
+                "old/_e.pyd": pe([DLL]),
+                "none/_e.pyd": pe([DLL, "gone.dll"]),
+            },
+            sources={
+                "demo/__init__.py": block("demo/__init__.py"),
+                "late/__init__.py": f"import os\n{block('late/__init__.py')}",
+                "old/__init__.py": block("old/__init__.py").replace("prov>=1.0", "prov>=0.1"),
+                "none/__init__.py": "",
+            },
+        ),
+        [chosen(WINDOWS)],
     ),
     "no binary": (wheel({}), []),
 }

@@ -7,6 +7,7 @@ model of the loader, which sees what really happens.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from extlib_repair import dll_search, dyld, layout, loader, planning, tags
@@ -45,6 +46,35 @@ def loading(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> An
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
     return Loading(facts, [c.provider for c in chosen], shipped.system_libraries, libc)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """The lines of a Python file that load provided libraries."""
+
+    member: Member
+    libraries: tuple[str, ...]
+    is_first: bool
+    """Nothing that does something stands before it."""
+
+    is_current: bool
+    """It is what a repair would write now."""
+
+
+def loaders(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> tuple[Loader, ...]:
+    """Return the loaders of a wheel."""
+    edits = planning.plan(facts, chosen, planning.Options(), shipped).edits
+    outdated = {edit.member for edit in edits if isinstance(edit, InsertLoader)}
+    return tuple(
+        Loader(
+            member=member,
+            libraries=loader.libraries(block),
+            is_first=loader.comes_first(source),
+            is_current=member not in outdated,
+        )
+        for member, source in sorted(facts.sources.items())
+        if (block := loader.found(source)) is not None
+    )
 
 
 def findings(

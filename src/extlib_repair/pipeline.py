@@ -117,7 +117,9 @@ def show(wheel: Path, request: Request) -> dict[str, Any]:
     """Return what each binary of a wheel needs, who supplies it and where it will be found."""
     facts, _ = _read(wheel, request)
     chosen = choosing.for_check(facts, request.providers, request.sources)
-    return showing.described(facts, chosen, checking.loading(facts, chosen, shipped.names()))
+    names = shipped.names()
+    loading = checking.loading(facts, chosen, names)
+    return showing.described(facts, chosen, loading, checking.loaders(facts, chosen, names))
 
 
 def check(wheel: Path, request: Request) -> Checked:

@@ -12,7 +12,7 @@ from extlib_repair.loading import Supplier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from extlib_repair.checking import AnyLoading
+    from extlib_repair.checking import AnyLoading, Loader
     from extlib_repair.loading import Found
     from extlib_repair.model import Chosen, WheelFacts
 
@@ -26,7 +26,9 @@ _GAP = "\N{NO-BREAK SPACE}"
 """Stands for a space at which no line ends while lines are filled."""
 
 
-def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading) -> dict[str, Any]:
+def described(
+    facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading, loaders: Iterable[Loader]
+) -> dict[str, Any]:
     """Return everything that is shown, in the form of JSON; paths are below site-packages."""
     return {
         "schema": SCHEMA,
@@ -40,6 +42,15 @@ def described(facts: WheelFacts, chosen: Sequence[Chosen], loading: AnyLoading) 
                 "libraries": sorted(choice.provider.libraries),
             }
             for choice in chosen
+        ],
+        "loaders": [
+            {
+                "member": one.member,
+                "libraries": list(one.libraries),
+                "first": one.is_first,
+                "current": one.is_current,
+            }
+            for one in loaders
         ],
         "binaries": [
             {
@@ -99,9 +110,17 @@ def _head(data: Mapping[str, Any]) -> Iterator[str]:
         label = f"{provider['project']} {provider['version']}"
         yield from _labelled("provider", [f"{label} ({provider['source']})"])
         yield from _labelled("supplies", provider["libraries"], "  ")
+    for loader in data["loaders"]:
+        yield from _labelled(f"loader in {loader['member']}", _loader(loader))
     nobodys = (row for b in data["binaries"] for row in _missing(b["needed"], weak=False))
     if names := sorted({row["name"] for row in nobodys}):
         yield from _labelled("NOBODY supplies", names)
+
+
+def _loader(row: Mapping[str, Any]) -> list[str]:
+    """Return what a loader loads, and what is wrong with it."""
+    late = [] if row["first"] else ["NOT FIRST in its file"]
+    return [*row["libraries"], *late, *([] if row["current"] else ["OUTDATED"])]
 
 
 def _grouped(binaries: Iterable[dict[str, Any]]) -> dict[tuple[str, ...], list[str]]:
