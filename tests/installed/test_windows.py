@@ -49,7 +49,7 @@ print(json.dumps({{{{**said, "files": modules()}}}}))
 
 @dataclasses.dataclass(frozen=True)
 class Used:
-    """What a consumer said, and the files in its process that are in some folders of ours."""
+    """What a consumer said, and the files in its process."""
 
     dot: float | None
     config: str
@@ -62,10 +62,8 @@ class Used:
         return [path for path in self.files if "openblas" in path.rpartition("/")[2].lower()]
 
 
-def used(
-    windows: WindowsPython, module: str, *sites: Path, before: str = "", after: str = ""
-) -> Used:
-    done = windows.run(before + USE.format(module=module) + after, pythonpath=sites)
+def used(windows: WindowsPython, module: str, *sites: Path, before: str = "") -> Used:
+    done = windows.run(before + USE.format(module=module), pythonpath=sites)
     assert done.code == 0, done.err
     said = json.loads(done.out)
     files = [unix_path(path) for path in said.pop("files")]
@@ -289,6 +287,26 @@ def test_provider_and_consumer_may_lie_in_different_folders(
     result = used(windows, "pkg._mod", *(reversed(sites) if provider_first else sites))
 
     assert_right(result, windows_site)
+
+
+FINDER = """
+import sys
+from importlib.machinery import PathFinder
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [{folder!r}]) if name == "scipy_openblas64" else None
+sys.meta_path.append(Finder)
+"""
+
+
+def test_the_provider_may_be_where_only_an_import_finds_it(
+    tmp_path: Path, windows: WindowsPython, windows_site: Path, consumer: Consumer
+) -> None:
+    site = consumer.install_alone(tmp_path)
+    before = FINDER.format(folder=windows_path(windows_site))
+
+    assert_right(used(windows, "pkg._mod", site, before=before), windows_site)
 
 
 def test_the_providers_package_may_be_imported_before(
