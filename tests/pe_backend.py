@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from extlib_repair.errors import CannotEditError
 
 LONGER = "libscipy_openblas64_.dll"
-HUGE = "lib" + 600 * "x" + ".dll"
+HUGE = "lib" + 480 * "x" + ".dll"
+"""A name for which no section has room; pefile reads up to 512 letters."""
 
 
 def rename(old: str, new: str) -> RenameNeeded:

@@ -1,4 +1,4 @@
-"""pyelftools and macholib as the second readers of what was edited."""
+"""pyelftools, macholib and pefile as the second readers of what was edited."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import macho_files
+import pe_files
 import pytest
 from elf_files import FILES, WITHOUT_TABLE
 from wheels import make_wheel
@@ -16,6 +17,7 @@ from extlib_repair.errors import CannotWriteError
 from extlib_repair.model import (
     AddNeeded,
     BinaryFacts,
+    ClearLoadFlags,
     Format,
     Member,
     RenameNeeded,
@@ -254,6 +256,53 @@ def test_what_macholib_cannot_read_is_not_compared() -> None:
     assert second_reader.read(data) is None
 
 
+# --- PE -----------------------------------------------------------------------------------------
+
+
+def test_what_is_read_of_a_windows_library() -> None:
+    assert second_reader.read(pe_files.FILES["arm64.pyd"]) == (
+        second_reader.Reading(
+            name="arm64.pyd",
+            needed=(pe_files.PROVIDER, pe_files.PYTHON, pe_files.PRIVATE),
+            delayed=frozenset({pe_files.PRIVATE}),
+            load_flags=0x1000,
+        ),
+    )
+    assert second_reader.read(pe_files.FILES["signed.pyd"]) == (
+        second_reader.Reading(
+            name="extension.pyd",
+            needed=(pe_files.PRIVATE, pe_files.PROVIDER, pe_files.PYTHON),
+            signed=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["flags.pyd", "flags_x86.pyd"])
+def test_a_load_configuration_may_be_too_short_for_flags(name: str) -> None:
+    data = pe_files.FILES[name]
+    rva, _ = pe_files.directory(data, pe_files.LOAD_CONFIG)
+    at = pe_files.second_structure(data).get_offset_from_rva(rva)
+    shorter = pe_files.patched(data, at, "I", 40)
+
+    found = second_reader.read(shorter)
+
+    assert found == expected(shorter)
+    assert found is not None
+    assert found[0].load_flags == 0
+
+
+def test_a_file_with_few_directories_is_read() -> None:
+    content = pe_files.Content()
+    imports = content.importing({"a.dll": ["one"]})
+    data = pe_files.assembled(content, directories={pe_files.IMPORT: imports}, directory_count=2)
+
+    assert second_reader.read(data) == expected(data) != ()
+
+
+def test_what_pefile_cannot_read_is_not_compared() -> None:
+    assert second_reader.read(b"MZ" + bytes(100)) is None
+
+
 # --- In the place where it is asked -------------------------------------------------------------
 
 
@@ -313,6 +362,17 @@ def test_a_disagreement_about_one_slice_is_refused(tmp_path: Path) -> None:
 
     assert "names and run paths in demo/x.so, as macholib reads it, did not" in str(caught.value)
     verified(tmp_path, data, seen, [MEMBER])
+
+
+def test_a_disagreement_about_a_windows_library_is_refused(tmp_path: Path) -> None:
+    data = pe_files.FILES["flags.pyd"]
+    seen = read(edit(data, [ClearLoadFlags()]))
+
+    with pytest.raises(CannotWriteError) as caught:
+        verified(tmp_path, data, seen, [MEMBER])
+
+    assert "names and run paths in demo/x.so, as pefile reads it, did not" in str(caught.value)
+    verified(tmp_path, data, read(data), [MEMBER])
 
 
 def test_what_macholib_cannot_read_is_not_refused(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 SIGNED_HINT = "--drop-signature takes the signature away"
 ROOM_HINT = (
-    "link it again with room for one more section header (GNU ld leaves it; an older linker may "
-    "need another --file-alignment)"
+    "link it again with room for one more section header: a larger --file-alignment (GNU ld) or "
+    "/FILEALIGN (Microsoft's linker) makes it"
 )
 OVERLAY_HINT = "data that is appended to the file, as installers do, must stay at its end"
 
