@@ -25,6 +25,7 @@ from workbench import PLATFORM, Workshop, checked, download, repair, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "layouts"
 DOCS = Path(__file__).parents[2] / "docs" / "layouts.md"
 LIBRARY = "libscipy_openblas64_.so"
 OPENBLAS = f"scipy_openblas64/lib/{LIBRARY}"
@@ -45,8 +46,8 @@ double scipy_cblas_ddot64_(int64_t n, const double *x, int64_t dx, const double 
 USE = f"""
 import json, pkg._mod
 with open("/proc/self/maps") as maps:
-    files = sorted({{line.split(None, 5)[5].strip() for line in maps if {LIBRARY!r} in line}})
-print(json.dumps([pkg._mod.ddot(), files]))
+    code = [line.strip() for line in maps if {LIBRARY!r} in line and " r-xp " in line]
+print(json.dumps([pkg._mod.ddot(), [line.split(None, 5)[5] for line in code]]))
 """
 
 
@@ -134,6 +135,7 @@ class Shop:
         for path in sorted(known, key=len, reverse=True):
             text = text.replace(path, f"<{known[path]}>")
         text = re.sub(r"(?<=/python)3\.?\d+\b", "3.X", text)
+        text = text.replace("/local/lib/python3.X/dist-packages", "/lib/python3.X/site-packages")
         text = re.sub(r"(scipy-openblas64[^\d\n]*)\d+(\.\d+)+", r"\1N", text)
         return text + "\n"
 
@@ -205,7 +207,7 @@ def shops(
 def repaired(wheel: Path, provider: Path, folder: Path, mode: str) -> Path:
     done = repair(
         *(wheel, "--provided-by", "scipy-openblas64", "--provider-wheel", provider),
-        *("-w", folder),
+        *("-w", folder, "--loader", mode),
     )
 
     assert done.code == 0, done.err
@@ -601,3 +603,266 @@ def test_each_layout_does_what_the_table_says(
     else:
         assert result not in {WORKS, USES_FAKE}
         golden(f"layouts/{expected.replace(' ', '-')}.txt", result)
+
+
+def test_the_documentation_shows_the_same_table() -> None:
+    def cell(result: str) -> str:
+        return result if result in {WORKS, USES_FAKE} else f"fails: {result}"
+
+    documented = re.findall(r"^\| (.*) \| (.*) \| (.*) \|$", DOCS.read_text("utf-8"), re.MULTILINE)
+
+    for name, row in {**TABLE, **FROZEN}.items():
+        assert (name, cell(row.never), cell(row.auto)) in documented
+    assert len(documented) == len(TABLE) + len(FROZEN) + DOCUMENTED_HEADINGS
+
+
+# --- the command that mends it --------------------------------------------------------------------
+
+
+def absent(_: Path) -> None:
+    """Leave the environment without a provider."""
+
+
+def emptied(site: Path) -> None:
+    (site / OPENBLAS).unlink()
+
+
+def overwritten_apart(site: Path) -> None:
+    """Damage the library where the consumer, a link, leads by name alone."""
+    (site / OPENBLAS).write_bytes(bytes(100))
+
+
+@pytest.mark.parametrize("damage", [absent, emptied])
+def test_the_command_in_the_text_mends_it(
+    damage: Callable[[Path], None], tmp_path: Path, shops: dict[str, Shop]
+) -> None:
+    shop = dataclasses.replace(shops["auto"], folder=tmp_path)
+
+
+# --- every Python that the wheel's tag allows -----------------------------------------------------
+
+OF_THE_TAG = [p for p in pythons() if re.fullmatch(r"python3\.([89]|1\d)", p.resolve().name)]
+
+
+@pytest.mark.parametrize("python", OF_THE_TAG, ids=str)
+@pytest.mark.parametrize("layout", [one_target, two_targets])
+def test_every_python_of_the_tag_finds_the_provider(
+    layout: Callable[[Shop], Start], python: Path, tmp_path: Path, shops: dict[str, Shop]
+) -> None:
+    shop = dataclasses.replace(shops["auto"], folder=tmp_path)
+
+    assert seen(shop, dataclasses.replace(layout(shop), python=python)) == WORKS
+
+
+@pytest.mark.parametrize("python", OF_THE_TAG, ids=str)
+def test_every_python_of_the_tag_says_the_same(
+    python: Path, tmp_path: Path, shops: dict[str, Shop]
+) -> None:
+    shop = dataclasses.replace(shops["auto"], folder=tmp_path)
+
+    said = seen(shop, dataclasses.replace(no_provider(shop), python=python))
+
+    first = (GOLDEN / "not-installed.txt").read_text("utf-8").partition("\n")[0]
+    assert said.partition("\n")[0] == first
+
+
+# --- musl -----------------------------------------------------------------------------------------
+
+PROV = "int prov_answer(void) { return ANSWER; }\n"
+CONS = "int prov_answer(void);\nint cons_answer(void) { return prov_answer(); }\n"
+OPEN = """
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+int main(int count, char **files)
+{
+    void *opened = NULL;
+    for (int i = 1; i < count; i++)
+        if (!(opened = dlopen(files[i], RTLD_NOW | RTLD_LOCAL)))
+            return puts(dlerror()), 1;
+    int (*answer)(void) = (int (*)(void))dlsym(opened, "cons_answer"), copies = 0;
+    char line[5000];
+    for (FILE *maps = fopen("/proc/self/maps", "r"); fgets(line, sizeof line, maps);)
+        copies += strstr(line, "/libprov.so") && strstr(line, " r-xp ");
+    printf("%d, %d mapped\\n", answer(), copies);
+    return 0;
+}
+"""
+FOUND = "42, 1 mapped"
+NOT_FOUND = {
+    "gcc": "libprov.so: cannot open shared object file: No such file or directory",
+    "musl-gcc": (
+        "Error loading shared library libprov.so: No such file or directory (needed by {0})"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoFiles:
+    """A library with a run path to another, and a program that opens both."""
+
+    folder: Path
+    compiler: str
+
+    def compile(self, source: str, output: str, *options: str) -> None:
+        target = self.folder / output
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / "source.c").write_text(source)
+        checked([self.compiler, "source.c", "-o", target, *options], cwd=self.folder)
+
+    def opened(self, *names: str) -> str:
+        files = [self.folder / name for name in names]
+        done = run([self.folder / "open", *files], {"LD_LIBRARY_PATH": ""})
+        # glibc says before it which file needs the library.
+        return done.out.strip().removeprefix(f"{files[-1]}: ")
+
+
+@pytest.fixture(params=["gcc", "musl-gcc"])
+def two_files(request: pytest.FixtureRequest, tmp_path: Path) -> TwoFiles:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not there (Debian: gcc, musl-tools)")
+    made = TwoFiles(tmp_path, request.param)
+    shared = ("-shared", "-fPIC")
+    for folder, answer in (("one", 42), ("apart", 42), ("other", 43)):
+        name = f"{folder}/prov/libprov.so"
+        made.compile(PROV, name, *shared, f"-DANSWER={answer}", "-Wl,-soname,libprov.so")
+    run_path = ("-Wl,-rpath,$ORIGIN/../prov", "-Wl,--disable-new-dtags")
+    needed = ("-Lone/prov", "-lprov")
+    made.compile(CONS, "one/cons/libcons.so", *shared, *needed, *run_path)
+    (tmp_path / "alone" / "cons").mkdir(parents=True)
+    shutil.copy(tmp_path / "one" / "cons" / "libcons.so", tmp_path / "alone" / "cons")
+    made.compile(OPEN, "open", "-ldl")
+    return made
+
+
+def test_a_run_path_leads_to_the_provider(two_files: TwoFiles) -> None:
+    assert two_files.opened("one/cons/libcons.so") == FOUND
+
+
+def test_a_run_path_goes_from_the_place_of_a_linked_file(two_files: TwoFiles) -> None:
+    site = two_files.folder / "links"
+    for name in ("cons/libcons.so", "prov/libprov.so"):
+        (site / name).parent.mkdir(parents=True)
+        (site / name).symlink_to(two_files.folder / ("alone" if "cons" in name else "apart") / name)
+
+    assert two_files.opened("links/cons/libcons.so") == FOUND
+
+
+def test_a_run_path_follows_a_linked_folder(two_files: TwoFiles) -> None:
+    site = two_files.folder / "links"
+    site.mkdir()
+    (site / "cons").symlink_to(two_files.folder / "alone" / "cons")
+    (site / "prov").symlink_to(two_files.folder / "apart" / "prov")
+
+    missing = NOT_FOUND[two_files.compiler].format(site / "cons" / "libcons.so")
+    assert two_files.opened("links/cons/libcons.so") == missing
+
+
+def test_only_glibc_takes_a_library_that_was_loaded_before(two_files: TwoFiles) -> None:
+    missing = NOT_FOUND[two_files.compiler].format(two_files.folder / "alone/cons/libcons.so")
+    expected = FOUND if two_files.compiler == "gcc" else missing
+
+    assert two_files.opened("alone/cons/libcons.so") == missing
+    assert two_files.opened("apart/prov/libprov.so", "alone/cons/libcons.so") == expected
+
+
+def test_only_glibc_takes_a_copy_that_was_loaded_before(two_files: TwoFiles) -> None:
+    """Where there is a run path, to load another copy first doubles the library on musl."""
+    expected = "43, 1 mapped" if two_files.compiler == "gcc" else "42, 2 mapped"
+
+    assert two_files.opened("other/prov/libprov.so", "one/cons/libcons.so") == expected
+
+
+FOR_MUSL = "void scipy_cblas_dgemm64_(void);\nvoid PyInit__mod(void) { scipy_cblas_dgemm64_(); }\n"
+
+
+@pytest.fixture(scope="module")
+def musl_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return a consumer for musl, repaired, and its provider; no C library is linked."""
+    folder = tmp_path_factory.mktemp("musl")
+    provider = download(folder / "in", "scipy-openblas64", "--platform", "musllinux_1_2_x86_64")
+    alpine = "libc.musl-x86_64.so.1"
+    library = unpacked(folder / "build", provider) / OPENBLAS
+    command = ["gcc", "-shared", "-fPIC", "-nostdlib", "-Wl,--allow-shlib-undefined"]
+    (folder / "empty.c").write_text("")
+    checked([*command, f"-Wl,-soname,{alpine}", "empty.c", "-o", alpine], cwd=folder)
+    (folder / "module.c").write_text(FOR_MUSL)
+    checked([*command, "-Wl,--no-as-needed", "module.c", library, alpine, "-o", "m.so"], cwd=folder)
+    files = {"pkg/__init__.py": b"", "pkg/_mod.abi3.so": (folder / "m.so").read_bytes()}
+    tag = "cp38-abi3-musllinux_1_2_x86_64"
+    plain = make_wheel(folder / "in", files, name="consumer", tag=tag)
+    return [repaired(plain, provider, folder / "out", "auto"), provider]
+
+
+def unpacked(folder: Path, *wheels: Path) -> Path:
+    """Unpack wheels that no installer would take here."""
+    for name, data in (item for wheel in wheels for item in read_wheel(wheel).items()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_for_musl_the_loader_is_silent_where_the_run_path_leads(
+    tmp_path: Path, shops: dict[str, Shop], musl_wheels: list[Path]
+) -> None:
+    site = unpacked(tmp_path / "site", *musl_wheels)
+
+    env = {"PYTHONPATH": str(site)}
+    assert checked([shops["auto"].base, "-c", "import pkg"], env) == ""
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_for_musl_the_loader_only_explains(
+    installed: bool,  # noqa: FBT001
+    tmp_path: Path,
+    shops: dict[str, Shop],
+    musl_wheels: list[Path],
+    golden: Callable[[str, str], None],
+) -> None:
+    shop = dataclasses.replace(shops["auto"], folder=tmp_path)
+    path = [unpacked(tmp_path / "consumer", musl_wheels[0])]
+    path += [unpacked(tmp_path / "provider", musl_wheels[1])] if installed else []
+
+    result = seen(shop, Start(tmp_path, shop.base, path))
+
+    golden(f"layouts/musl-{'apart' if installed else 'not-installed'}.txt", result)
+
+
+# --- frozen applications --------------------------------------------------------------------------
+
+COLLECT = ["--collect-binaries", "scipy_openblas64"]
+FROZEN = {
+    "PyInstaller, one folder": Row(one_target, WORKS, WORKS),
+    "PyInstaller, two folders": Row(two_targets, "not found", "frozen"),
+    "PyInstaller, two folders, `--collect-binaries scipy_openblas64`": Row(
+        two_targets, WORKS, WORKS
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_frozen_application_does_what_the_table_says(
+    name: str, mode: str, tmp_path: Path, shops: dict[str, Shop], golden: Callable[[str, str], None]
+) -> None:
+    shop = dataclasses.replace(shops[mode], folder=tmp_path)
+    start = FROZEN[name].arrange(shop)
+    expected = FROZEN[name].never if mode == "never" else FROZEN[name].auto
+    (tmp_path / "app.py").write_text(USE)
+    folders = [f"--{what}path={tmp_path / what}" for what in ("dist", "work", "spec")]
+    options = COLLECT if "--collect" in name else []
+
+    checked(
+        [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", *folders, *options, "app.py"],
+        {"PYTHONPATH": os.pathsep.join(map(str, start.path)), "PYINSTALLER_CONFIG_DIR": str(tmp_path)},
+        cwd=tmp_path,
+    )
+    done = run([tmp_path / "dist" / "app" / "app"], {"LD_LIBRARY_PATH": "", "PYTHONPATH": ""})
+
+    if expected == WORKS:
+        dot, (file,) = json.loads(done.out)
+        assert dot == 14.0
+        assert Path(file).is_relative_to(tmp_path / "dist")
+    else:
+        text = re.sub(r"\n\[PYI-\d+:ERROR\].*", "", error(done.err))
+        golden(f"layouts/{expected.replace(' ', '-')}.txt", shop.normal(text, start.python))
