@@ -285,7 +285,14 @@ def test_the_python_files_in_front_of_binaries_are_read(tmp_path: Path) -> None:
     for tag in (WINDOWS, LINUX):
         with WheelFile(make_wheel(tmp_path, files, tag=tag)) as wheel:
             read = sorted(wheel.facts().sources.values())
-        assert read == [b"hook", b"in front of it", b"in front of the top", b"other", b"sub", b"top"]
+        assert read == [
+            b"hook",
+            b"in front of it",
+            b"in front of the top",
+            b"other",
+            b"sub",
+            b"top",
+        ]
 
 
 PROGRAM = b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20)
