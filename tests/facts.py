@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from extlib_repair import planning, platform_tag, reaching
+from extlib_repair import planning, platform_tag, reaching, tags
 from extlib_repair.dependency import parse_request
 from extlib_repair.layout import basename, folder
+from extlib_repair.loaders import Mode
 from extlib_repair.model import (
     BinaryFacts,
     Chosen,
@@ -26,6 +27,7 @@ from extlib_repair.model import (
     RunPathKind,
     Shipped,
     Signature,
+    System,
     WheelFacts,
     WheelName,
     frozen_mapping,
@@ -254,7 +256,8 @@ def windows_wheel(
     return dataclasses.replace(
         wheel(of, platforms=platforms, files=[*texts, *files], requires=requires),
         binaries=frozen_mapping(
-            (Member(m), BinaryFacts(format=Format.PE, images=(image,))) for m, image in of.items()
+            (Member(m), BinaryFacts(format=image.format, images=(image,)))
+            for m, image in of.items()
         ),
         sources=frozen_mapping((Member(m), text.encode()) for m, text in texts.items()),
     )
@@ -345,7 +348,11 @@ def planned(
     require: bool = False,
     resign: bool = False,
     drop_signature: bool = False,
+    mode: Mode | None = None,
 ) -> Plan:
+    """Return a plan; wheels for other systems than Windows get loaders only where that is said."""
+    is_windows = tags.system_of(facts.name.platforms) is System.WINDOWS
+    usual = Mode.AUTO if is_windows else Mode.NEVER
     options = planning.Options(
         style=reaching.Style(kind=style, sanitize=sanitize),
         promise=platform_tag.Promise(stated=plat, keep=keep, default=default),
@@ -353,6 +360,7 @@ def planned(
         require_provided=require,
         resign=resign,
         drop_signature=drop_signature,
+        loader=mode or usual,
     )
     choices = [chosen(p) if isinstance(p, Provider) else p for p in providers]
     return planning.plan(facts, choices, options, SHIPPED)

@@ -66,7 +66,8 @@ def found(plan: Plan, code: str) -> Finding:
 def test_the_package_of_the_importer_gets_the_loader() -> None:
     plan = plan_of(USER)
 
-    assert loaders(plan) == {INIT: loader.block(SitePath(INIT), "demo 1.0", [SOUGHT])}
+    block = loader.block(SitePath(INIT), "demo 1.0", [SOUGHT], loader.Way.WINDOWS)
+    assert loaders(plan) == {INIT: block}
     assert edited(plan) == {}
     assert codes(plan.findings) == []
 

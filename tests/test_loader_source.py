@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extlib_repair.errors import CannotEditError
-from extlib_repair.loader import Sought, block, comes_first, found, inserted
+from extlib_repair.loader import Sought, Way, block, comes_first, found, inserted
 from extlib_repair.loader.text import END, START
 from extlib_repair.model import SitePath
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOUGHT = Sought(library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0")
-BLOCK = block(SitePath("demo/__init__.py"), "demo 1.0", [SOUGHT])
+BLOCK = block(SitePath("demo/__init__.py"), "demo 1.0", [SOUGHT], Way.WINDOWS)
 OLD = f"{START}\n# older\nprint()\n{END}\n"
 STDLIB = [
     path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -19,11 +20,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pythons import pythons, with_headers
 
-from extlib_repair.loader import Sought, block, package
+from extlib_repair import loader
+from extlib_repair.loader import Sought, Way
 from extlib_repair.model import SitePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+block = functools.partial(loader.block, way=Way.WINDOWS)
+package = functools.partial(loader.package, way=Way.WINDOWS)
 
 DLL = "libscipy_openblas64_.dll"
 FOLDER = "scipy_openblas64/lib"
@@ -375,10 +380,11 @@ def test_values_stand_as_they_are(windows: Windows, value: str) -> None:
 
 def test_the_texts_as_they_are(golden: Callable[[str, str], None]) -> None:
     other = Sought(library="b.dll", directory=SitePath(""), requirement="prov")
-    texts = {
+    texts: dict[str, str] = {
         "hook": TEXT,
         "nested": block(SitePath("a/b/__init__.py"), "a 1.0", [SOUGHT, other]),
         "package": package(SitePath("X/__init__.py"), "X 1.0", [SOUGHT], "X.cp312-win_amd64.pyd"),
+        **{way: loader.block(HOOK, CONSUMER, [SOUGHT], way) for way in Way if way != Way.WINDOWS},
     }
     for name, text in texts.items():
         golden(f"loader/{name}.py.txt", text)

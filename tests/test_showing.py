@@ -51,7 +51,7 @@ def text(facts: WheelFacts, *choices: Chosen) -> str:
 def block(at: str) -> str:
     directory = SitePath("prov/lib")
     sought = [loader.Sought(library=DLL, directory=directory, requirement="prov>=1.0")]
-    return loader.block(SitePath(at), "demo 1.0", sought)
+    return loader.block(SitePath(at), "demo 1.0", sought, loader.Way.WINDOWS)
 
 
 SHIBOKEN = provider(

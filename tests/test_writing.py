@@ -386,6 +386,7 @@ BLOCK = loader.block(
     SitePath("demo/__init__.py"),
     "demo 1.0",
     [loader.Sought(library="prov.dll", directory=SitePath("prov/lib"), requirement="prov>=1.0")],
+    loader.Way.WINDOWS,
 )
 
 

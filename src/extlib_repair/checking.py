@@ -11,6 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from extlib_repair import dll_search, dyld, layout, loader, planning, tags
+from extlib_repair.loaders import Mode
 from extlib_repair.loading import Loading
 from extlib_repair.model import (
     AddPackage,
@@ -63,7 +64,7 @@ class Loader:
 
 def loaders(facts: WheelFacts, chosen: Sequence[Chosen], shipped: Shipped) -> tuple[Loader, ...]:
     """Return the loaders of a wheel."""
-    edits = planning.plan(facts, chosen, planning.Options(), shipped).edits
+    edits = planning.plan(facts, chosen, _options(facts), shipped).edits
     outdated = {edit.member for edit in edits if isinstance(edit, InsertLoader)}
     return tuple(
         Loader(
@@ -84,12 +85,19 @@ def findings(
     record_problems: Iterable[str],
 ) -> tuple[Finding, ...]:
     """Return everything that is wrong with a repaired wheel, the worst last."""
-    plan = planning.plan(facts, chosen, planning.Options(), shipped)
+    plan = planning.plan(facts, chosen, _options(facts), shipped)
     found = [f for f in plan.findings if f.severity is not Severity.NOTE]
     found += _of_loading(loading(facts, chosen, shipped), shipped)
     found += _of_edits(facts, plan)
     found += _of_record(record_problems)
     return tuple(sorted(found, key=planning.importance))
+
+
+def _options(facts: WheelFacts) -> planning.Options:
+    """Return what a repair would be told: where loaders are no must, none may be wanted."""
+    is_windows = tags.system_of(facts.name.platforms) is System.WINDOWS
+    has_some = any(loader.found(source) for source in facts.sources.values())
+    return planning.Options(loader=Mode.AUTO if is_windows or has_some else Mode.NEVER)
 
 
 def _of_loading(found: AnyLoading, shipped: Shipped) -> Iterator[Finding]:
@@ -107,7 +115,7 @@ def _of_loading(found: AnyLoading, shipped: Shipped) -> Iterator[Finding]:
 def _of_edits(facts: WheelFacts, plan: Plan) -> Iterator[Finding]:
     for edit in plan.edits:
         if isinstance(edit, InsertLoader | AddPackage):
-            yield _of_loader(edit.member, facts.sources.get(edit.member, b""))
+            yield _of_loader(facts, edit.member)
         elif isinstance(edit, EditBinary) and ClearLoadFlags() in edit.edits:
             yield Finding(
                 code="loader",
@@ -135,8 +143,10 @@ def _of_edits(facts: WheelFacts, plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _of_loader(member: Member, source: bytes) -> Finding:
+def _of_loader(facts: WheelFacts, member: Member) -> Finding:
     """Say what is wrong with a loader that a repair would write."""
+    source = facts.sources.get(member, b"")
+    is_must = tags.system_of(facts.name.platforms) is System.WINDOWS
     block = loader.found(source)
     message = "has another loader than a repair writes now"
     if block is None:
@@ -145,7 +155,7 @@ def _of_loader(member: Member, source: bytes) -> Finding:
         message = "has code in front of its loader, which may need the provider's library"
     return Finding(
         code="loader",
-        severity=Severity.ERROR,
+        severity=Severity.ERROR if is_must else Severity.WARNING,
         member=member,
         message=message,
         hint="repair it again",

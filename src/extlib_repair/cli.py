@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from extlib_repair.commandline import Line
+    from extlib_repair.loaders import Mode
     from extlib_repair.pipeline import Request
 
 
@@ -150,11 +151,20 @@ def _request(line: Line) -> Request:
         add_needed="--add-needed" in line.flags,
         resign="--resign" in line.flags,
         drop_signature="--drop-signature" in line.flags,
+        loader=_mode(line.last("--loader", "auto")),
         require_provided="--require-provided" in line.flags,
         dry_run="--dry-run" in line.flags,
         acknowledged=configuration.acknowledged,
         most_expansion=int(expansion),
     )
+
+
+def _mode(word: str) -> Mode:
+    from extlib_repair.loaders import Mode
+
+    if word not in tuple(Mode):
+        raise UsageError(f"--loader {word!r} is none of {', '.join(Mode)}")
+    return Mode(word)
 
 
 def _silent(_: str) -> None:

@@ -46,6 +46,10 @@ promises, without running anything.
   --add-needed               name the provider's library in binaries that use its symbols without
                              naming it (built for preloading)
   --resign                   replace the signature of an identity by an ad-hoc one (macOS)
+  --loader auto|always|never
+                             put a few lines of Python into the package that find the provider where
+                             the run path does not lead (Windows: always). always: also in front of
+                             a module that lies in no package
   --drop-signature           take the signature off Windows binaries that must be edited
   --dry-run                  print the plan and write nothing
   --keep-going               go on with the next wheel after a failure
@@ -75,6 +79,7 @@ VALUED = frozenset(
         "--most-expansion",
         "--wheel-dir",
         "--config",
+        "--loader",
     }
 )
 FLAGS = frozenset(

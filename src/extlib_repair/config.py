@@ -26,7 +26,7 @@ DEFAULT = Path("pyproject.toml")
 
 LISTS = ("provided-by", "provider-wheel", "policy", "built-against")
 PATHS = ("provider-wheel", "policy")
-STRINGS = ("provider-python", "wheel-dir")
+STRINGS = ("provider-python", "wheel-dir", "loader")
 NUMBERS = ("most-expansion",)
 SWITCHES = (
     "require-provided",

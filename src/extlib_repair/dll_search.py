@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from extlib_repair import dlls, layout, loader
+from extlib_repair import graph, layout, loader
 from extlib_repair.loading import Found, Supplier, place_of
-from extlib_repair.model import Format, Kind
+from extlib_repair.model import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,14 +45,12 @@ class Loading:
         providers: Sequence[Provider],
         windows_libraries: frozenset[str],
     ) -> None:
-        images = {m: i for m, i in facts.image_map.items() if i.format is Format.PE}
-        self._graph = dlls.Graph(images, providers)
+        self._graph = graph.of(facts, providers, Format.PE)
         self._system = windows_libraries
         self._loaded = {m: loaded_before(facts, m) for m in self._graph.roots}
         self.found: dict[Member, dict[str, Found]] = {
             member: {name: self._find(member, name) for name in image.needed}
-            for member, image in images.items()
-            if image.kind is not Kind.OTHER
+            for member, (image,) in self._graph.images.items()
         }
         self.found |= {m: {} for m in facts.binaries if m not in self.found}
 

@@ -255,7 +255,7 @@ class WheelFacts:
 
     sources: Mapping[Member, bytes] = dataclasses.field(default_factory=dict)
     """The Python files of packages with binaries that a loader could be put into: every
-    ``__init__.py`` on the way to a binary, and ``_distributor_init.py`` beside it (Windows)."""
+    ``__init__.py`` on the way to a binary, and ``_distributor_init.py`` of the first package."""
 
     @property
     def image_map(self) -> Mapping[Member, Image]:

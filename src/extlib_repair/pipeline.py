@@ -11,6 +11,7 @@ from extlib_repair import (
     checking,
     choosing,
     engines,
+    loaders,
     planning,
     platform_tag,
     provider,
@@ -63,6 +64,7 @@ class Request:
     add_needed: bool = False
     resign: bool = False
     drop_signature: bool = False
+    loader: loaders.Mode = loaders.Mode.AUTO
     require_provided: bool = False
     dry_run: bool = False
     acknowledged: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -173,6 +175,7 @@ def _plan(
         require_provided=request.require_provided,
         resign=request.resign,
         drop_signature=request.drop_signature,
+        loader=request.loader,
     )
     plan = planning.plan(facts, chosen, options, shipped.names())
     if request.providers and not chosen:

@@ -16,8 +16,10 @@ from extlib_repair import (
     dlls,
     dylibs,
     examined,
+    graph,
     layout,
     loader,
+    loaders,
     oddities,
     platform_tag,
     reaching,
@@ -25,6 +27,7 @@ from extlib_repair import (
     tags,
 )
 from extlib_repair.linkage import Linkage
+from extlib_repair.loader import Way
 from extlib_repair.loading import is_system_library
 from extlib_repair.model import (
     AddPackage,
@@ -32,7 +35,9 @@ from extlib_repair.model import (
     Chosen,
     EditBinary,
     Finding,
+    Format,
     InsertLoader,
+    Libc,
     Member,
     MoveToScripts,
     Part,
@@ -130,6 +135,8 @@ class Options:
     drop_signature: bool = False
     """Take signatures off what must be edited (PE)."""
 
+    loader: loaders.Mode = loaders.Mode.AUTO
+
 
 def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped) -> Plan:
     """Return what to change in an engine's output so that it uses the providers.
@@ -142,16 +149,18 @@ def plan(facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped:
     if system is System.MACOS:
         part = _of_dylibs(facts, providers, options)
     elif system is System.WINDOWS:
-        part = _of_dlls(facts, chosen, options, shipped)
+        part = _of_dlls(facts, providers, options, shipped)
     else:
         part = _of_elf(facts, providers, options, shipped)
     in_use = [c for c in chosen if c.provider in part.used]
+    loading, of_loaders = _loaders(facts, part, in_use, options)
     requirements, of_requirements = _requirements(facts, in_use)
     platforms, of_platforms = platform_tag.platforms(facts, part.used, options.promise)
-    findings = [*part.findings, *of_requirements, *of_platforms]
+    findings = [*part.findings, *of_loaders, *of_requirements, *of_platforms]
     return Plan(
         edits=(
             *part.edits,
+            *loading,
             *_changed(SetRequirements(requirements=requirements), facts.requirements),
             *_changed(SetPlatforms(platforms=platforms), facts.name.platforms),
             *_examined(facts, in_use),
@@ -178,18 +187,10 @@ def _of_dylibs(facts: WheelFacts, providers: Sequence[Provider], options: Option
 
 
 def _of_dlls(
-    facts: WheelFacts, chosen: Sequence[Chosen], options: Options, shipped: Shipped
+    facts: WheelFacts, providers: Sequence[Provider], options: Options, shipped: Shipped
 ) -> Part:
-    """Return what is to be done about the PE files of a wheel, and its Python files."""
-    providers = [c.provider for c in chosen]
-    wishes = dlls.Wishes(
-        requirements={
-            c.provider.project: c.provider.project + dependency.of(c.provider, c.request).specifier
-            for c in chosen
-        },
-        drop_signature=options.drop_signature,
-    )
-    part = dlls.part(facts, providers, wishes)
+    """Return what is to be done about the PE files of a wheel."""
+    part = dlls.part(facts, providers, drop_signature=options.drop_signature)
     unused = _unused(facts, providers, part.used, require=options.require_provided)
 
     def is_elsewhere(name: str) -> bool:
@@ -198,6 +199,31 @@ def _of_dlls(
 
     odd = oddities.findings(facts, part.used, lambda library: library.image.name, is_elsewhere)
     return dataclasses.replace(part, findings=(*part.findings, *unused, *odd))
+
+
+def _loaders(
+    facts: WheelFacts, part: Part, used: Sequence[Chosen], options: Options
+) -> tuple[tuple[Edit, ...], tuple[Finding, ...]]:
+    """Return the loaders of a wheel whose binaries are edited as planned."""
+    edited = expected(facts, Plan(edits=part.edits, output=facts.name))
+    way = _way(facts)
+    kinds = {Way.WINDOWS: Format.PE, Way.MACOS: Format.MACHO}
+    binaries = graph.of(edited, [c.provider for c in used], kinds.get(way, Format.ELF))
+    requirements = {
+        c.provider.project: c.provider.project + dependency.of(c.provider, c.request).specifier
+        for c in used
+    }
+    wishes = loaders.Wishes(mode=options.loader, way=way, requirements=requirements)
+    return loaders.part(edited, binaries, wishes)
+
+
+def _way(facts: WheelFacts) -> Way:
+    """Return how the system of a wheel can be made to find a library."""
+    system = tags.system_of(facts.name.platforms)
+    if system in (System.WINDOWS, System.MACOS):
+        return Way(system.value)
+    own = platform_tag.c_libraries(facts.name.platforms, facts.image_map.values())
+    return Way.MUSL if own == {Libc.MUSL} else Way.GLIBC
 
 
 def _of_elf(

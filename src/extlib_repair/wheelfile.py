@@ -147,12 +147,7 @@ class WheelFile:
         return found is not None
 
     def _sources(self, binaries: Iterable[Member]) -> Iterator[Member]:
-        """Yield the Python files that are loaded before a binary, and could hold the loader.
-
-        Only the wheels for Windows have loaders.
-        """
-        if not self._is_for_windows:
-            return
+        """Yield the Python files that are loaded before a binary, and could hold the loader."""
         known = {layout.installed(Member(e.name)): Member(e.name) for e in self._files()}
         places = [place for m in binaries if (place := layout.installed(m)) is not None]
         wanted = {file for place in places for file in layout.loaded_before(place)}

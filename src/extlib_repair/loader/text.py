@@ -1,6 +1,6 @@
 """The lines that a consumer runs before its extension modules are loaded. Pure.
 
-CPython loads an extension module with LOAD_LIBRARY_SEARCH_DEFAULT_DIRS and
+Windows: CPython loads an extension module with LOAD_LIBRARY_SEARCH_DEFAULT_DIRS and
 LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR: neither PATH nor the current folder is searched
 (https://docs.python.org/3/library/os.html#os.add_dll_directory). A DLL of the same base name that
 is in the process already is taken before any folder is searched
@@ -11,6 +11,13 @@ two things:
   bound with a plain LoadLibrary, and wins over a stale copy beside the extension module;
 - the provider's folder is added for whatever the library itself asks for later.
 
+Elsewhere a run path leads to the library, and where its file exists the lines do nothing but see
+that. It does not exist where the two wheels lie in different folders (two ``--target`` folders, a
+user's site, a symlinked package). Then the library is loaded by its full path, never for others to
+see (RTLD_LOCAL): glibc takes a library whose SONAME is the needed name, dyld one whose install name
+is (dyld-1378, ``Loader::getLoader``). musl remembers only under which name it searched for a
+library: there the lines can but explain.
+
 The texts are ASCII, so that they may stand in a file of any encoding that Python accepts, and use
 nothing that Python 3.6 does not know.
 """
@@ -20,6 +27,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+from enum import StrEnum
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -33,6 +41,15 @@ if TYPE_CHECKING:
 START = "# extlib-repair: start of the loader"
 END = "# extlib-repair: end of the loader"
 _ROW = re.compile(r"^ {8}(\((?:'[^'\n]*', ){2}'[^'\n]*'\)),$", re.MULTILINE)
+
+
+class Way(StrEnum):
+    """How a system's loader can be made to find a library."""
+
+    GLIBC = "glibc"
+    MACOS = "macos"
+    MUSL = "musl"
+    WINDOWS = "windows"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +66,7 @@ class Sought:
     """What ``pip install`` is to be told, such as ``scipy-openblas64>=0.3.30``."""
 
 
-def block(at: SitePath, consumer: str, sought: Sequence[Sought]) -> str:
+def block(at: SitePath, consumer: str, sought: Sequence[Sought], way: Way) -> str:
     """Return the lines for a Python file that will be installed at ``at``.
 
     The consumer, as ``numpy 2.3.0``, is named when a library cannot be loaded.
@@ -59,17 +76,22 @@ def block(at: SitePath, consumer: str, sought: Sequence[Sought]) -> str:
         "UP": ascii("/".join(".." for _ in range(at.count("/"))) or "."),
         "SOUGHT": "".join(map(_row, sought)),
     }
-    return _LOADER.substitute(values)
+    parts = _WINDOWS if way is Way.WINDOWS else _WITH_RUN_PATH
+    text = "".join((_HEAD, parts[0], _FIND, parts[1] if way is not Way.MUSL else _MUSL, _TAIL))
+    needed = '"@rpath/" + library' if way is Way.MACOS else "library"
+    return Template(text).substitute(values, NEEDED=needed)
 
 
-def package(at: SitePath, consumer: str, sought: Sequence[Sought], module_file: str) -> str:
+def package(
+    at: SitePath, consumer: str, sought: Sequence[Sought], module_file: str, way: Way
+) -> str:
     """Return the ``__init__.py`` of a package that stands before an extension module.
 
     In a folder of ``sys.path`` Python prefers a package to a module of its name: the package runs
     the loader, then puts the extension module itself into its own place.
     """
     shim = _SHIM.substitute(MODULE=ascii(layout.basename(module_file)))
-    return _SHIM_HEAD + block(at, consumer, sought) + shim
+    return _SHIM_HEAD + block(at, consumer, sought, way) + shim
 
 
 def libraries(block: str) -> tuple[str, ...]:
@@ -82,30 +104,28 @@ def _row(one: Sought) -> str:
     return f"        ({', '.join(map(ascii, values))}),\n"
 
 
-_LOADER = Template(
+_HEAD = (
     f"{START}\n"
     """\
 # Made by extlib-repair, which may make it anew: changes between the two marks get lost.
 def _extlib_repair_load():
+    import os
     import sys
 
-    if sys.platform != "win32":
-        return
-    import ctypes
-    import os
+"""
+)
 
+_SOUGHT = """\
     consumer = $CONSUMER
     site = $UP
     sought = [
         # library, its folder below site-packages, the requirement that brings it
 ${SOUGHT}    ]
 
-    kernel32 = ctypes.WinDLL("kernel32")
-    kernel32.GetModuleHandleW.argtypes = [ctypes.c_wchar_p]
-    kernel32.GetModuleHandleW.restype = ctypes.c_void_p
+"""
 
+_FIND = """\
     def folders(directory):
-        file = globals().get("__file__")
         if file:
             yield os.path.join(os.path.dirname(file), site, directory)
         top, _, rest = directory.partition("/")
@@ -123,63 +143,162 @@ ${SOUGHT}    ]
             if isinstance(entry, str):
                 yield os.path.join(entry, directory)
 
-    def load(library, directory, requirement):
-        # Return what is in the way, or None.
-        loaded = kernel32.GetModuleHandleW(library)
+    def find(library, directory):
         looked = []
-        # Frozen applications keep libraries where only the name leads.
-        names = [library]
         for folder in map(os.path.abspath, folders(directory)):
             path = os.path.join(folder, library)
             if os.path.isfile(path):
-                names.insert(0, path)
-                if hasattr(os, "add_dll_directory"):
-                    try:
-                        os.add_dll_directory(folder)
-                    except OSError:
-                        pass
-                break
+                return path, looked
             if folder not in looked:
                 looked.append(folder)
-        # A library of this name that is there already is what Windows takes; a second one, from
-        # another folder, would only be a second copy.
-        if loaded:
-            return None
+        return None, looked
+
+    def attempt(names, opened):
+        # Return why the first of the names cannot be opened, or None when one of them can.
         errors = []
         for name in names:
             try:
-                ctypes.WinDLL(name)
+                opened(name)
             except OSError as error:
                 errors.append(error)
             else:
                 return None
-        return explained(library, requirement, names, errors[0], looked)
+        return errors[0]
 
-    def explained(library, requirement, names, error, looked):
-        python = "python" if getattr(sys, "frozen", False) else sys.executable or "python"
+"""
+
+_WINDOWS = (
+    """\
+    if sys.platform != "win32":
+        return
+    import ctypes
+
+    file = globals().get("__file__")
+"""
+    + _SOUGHT
+    + """\
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.GetModuleHandleW.argtypes = [ctypes.c_wchar_p]
+    kernel32.GetModuleHandleW.restype = ctypes.c_void_p
+
+""",
+    """\
+    def load(library, directory, requirement):
+        # Return what is in the way, or None.
+        loaded = kernel32.GetModuleHandleW(library)
+        path, looked = find(library, directory)
+        if path and hasattr(os, "add_dll_directory"):
+            try:
+                os.add_dll_directory(os.path.dirname(path))
+            except OSError:
+                pass
+        # A library of this name that is there already is what Windows takes; a second one, from
+        # another folder, would only be a second copy.
+        if loaded:
+            return None
+        # Frozen applications keep libraries where only the name leads.
+        error = attempt([path, library] if path else [library], ctypes.WinDLL)
+        return error and explained(library, requirement, path, error, looked)
+
+""",
+)
+
+_WITH_RUN_PATH = (
+    """\
+    file = globals().get("__file__")
+"""
+    + _SOUGHT
+    + """\
+    # The run path leads from folder to folder as the system follows links: no path is changed.
+    here = os.path.join(os.path.dirname(file), site) if file else None
+    if here:
+        sought = [row for row in sought if not os.path.exists(os.path.join(here, row[1], row[0]))]
+    if not sought:
+        return
+    import ctypes
+
+""",
+    """\
+    def load(library, directory, requirement):
+        # Return what is in the way, or None.
+        try:
+            # Is it in the process already? A second copy, from another folder, is not wanted.
+            ctypes.CDLL($NEEDED, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+            return None
+        except OSError:
+            pass
+        path, looked = find(library, directory)
+        error = attempt([path, library] if path else [library], ctypes.CDLL)
+        return error and explained(library, requirement, path, error, looked)
+
+""",
+)
+
+_MUSL = """\
+    def load(library, directory, requirement):
+        # Return what is in the way, or None. What is loaded from elsewhere is not found again by
+        # its name: musl, unlike glibc, looks for it anew.
+        error = attempt([library], ctypes.CDLL)
+        path, looked = find(library, directory) if error else (None, [])
+        if error and path:
+            return elsewhere(library, requirement, path)
+        return error and explained(library, requirement, path, error, looked)
+
+    def elsewhere(library, requirement, path):
+        return "\\n".join(
+            [
+                "%s needs %s of %s, which is there:" % (consumer, library, requirement),
+                "  " + path,
+                "but not in the site-packages of %s, and musl looks nowhere else." % consumer,
+                "Install both into one:",
+                '  "%s" -m pip install --force-reinstall --no-deps "%s" "%s"'
+                % (python(), consumer.replace(" ", "=="), requirement),
+            ]
+        )
+
+"""
+
+_TAIL = (
+    """\
+    def python():
+        return "python" if getattr(sys, "frozen", False) else sys.executable or "python"
+
+    def explained(library, requirement, path, error, looked):
         lines = ["%s needs %s of %s" % (consumer, library, requirement)]
-        if len(names) == 1:
-            lines[0] += ", which was not found. Looked in:"
-            lines += ["  " + folder for folder in looked]
-            lines += ["Install it for this Python:"]
-            options = ""
-        else:
-            import sysconfig
-
+        if path:
             lines[0] += ", which is there but cannot be loaded:"
-            lines += ["  " + names[0], "  %s" % error]
-            kind = "for another kind of Python (this one is %s) or damaged" % (
-                sysconfig.get_platform()
-            )
-            code = getattr(error, "winerror", None)
-            if code == 193:
-                lines += ["The file is probably %s." % kind]
-            elif code == 126 or isinstance(error, FileNotFoundError):
-                lines += ["Something that the file needs is missing, or it is %s." % kind]
+            lines += ["  " + path, "  %s" % error, guess(path, error)]
             lines += ["Install it anew for this Python:"]
             options = "--force-reinstall --no-deps "
-        lines += ['  "%s" -m pip install %s"%s"' % (python, options, requirement)]
-        return "\\n".join(lines)
+        else:
+            lines[0] += ", which was not found. Looked in:"
+            lines += ["  " + folder + archive(folder) for folder in looked]
+            lines += ["Install it for this Python:"]
+            options = ""
+        lines += ['  "%s" -m pip install %s"%s"' % (python(), options, requirement)]
+        lines += ['To see more: extlib-repair doctor --python "%s"' % python()]
+        return "\\n".join(line for line in lines if line)
+
+    def archive(folder):
+        while folder and not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        within = os.path.isfile(folder)
+        return " (in an archive, from which no library can be loaded)" if within else ""
+
+    def guess(path, error):
+        import sysconfig
+
+        kind = "for another kind of Python (this one is %s)" % sysconfig.get_platform()
+        code, text = getattr(error, "winerror", None), str(error)
+        if code == 193:
+            return "The file is probably %s or damaged." % kind
+        if code == 126 or isinstance(error, FileNotFoundError):
+            return "Something that the file needs is missing, or it is %s or damaged." % kind
+        if any(words in text for words in ("header", "too short", "truncated", "past end of")):
+            return "The file is damaged."
+        if "ELF class" in text or "architecture" in text or text.startswith(path + ": cannot open"):
+            return "The file is %s." % kind
+        return "Something that the file needs is missing." if "cannot open" in text else ""
 
     problems = [problem for problem in (load(*row) for row in sought) if problem]
     if problems:
