@@ -153,7 +153,7 @@ ALLOWED: dict[str, set[str]] = {
     "policy": {"tags"},
     "process": set(),
     "provider": {"binary", "layout", "metadata", "policy", "process", "tags", "wheelfile"},
-    "reaching": {"binary.elf_run_path", "layout", "linkage"},
+    "reaching": {"binary.elf_run_path", "layout", "linkage", "wording"},
     "reporting": {"loader"},
     "shipped": {"policy"},
     "showing": {"checking", "layout", "loading"},

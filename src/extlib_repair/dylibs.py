@@ -104,7 +104,9 @@ def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Pa
         added = [provider for _, provider in preloads] if wishes.add_needed else []
         used |= {p.project: p for p in (*(use.provider for use in uses), *added)}
         if at is None:
-            findings += [_no_place(member, uses)] if uses else []
+            findings += (
+                [wording.no_fixed_place(member, (use.library.name for use in uses))] if uses else []
+            )
             continue
         binary = _Binary(
             member=member,
@@ -305,24 +307,7 @@ def _strays(binary: _Binary) -> Iterator[Finding]:
     for entry in entries:
         why = macho_run_path.target(entry, binary.at)
         if isinstance(why, macho_run_path.Stray):
-            yield Finding(
-                code="stray-run-path",
-                severity=Severity.WARNING,
-                member=binary.member,
-                message=f"the run path entry {entry!r} {why}",
-                hint="--sanitize-rpaths takes such entries away",
-            )
-
-
-def _no_place(member: Member, uses: Sequence[_Use]) -> Finding:
-    names = ", ".join(dict.fromkeys(use.library.name for use in uses))
-    return Finding(
-        code="no-fixed-place",
-        severity=Severity.ERROR,
-        member=member,
-        message=f"needs {names}, and is installed where no run path leads to site-packages",
-        hint="put it into a package of the wheel",
-    )
+            yield wording.stray_run_path(binary.member, entry, why)
 
 
 def _note(member: Member) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from extlib_repair import layout
+from extlib_repair import layout, wording
 from extlib_repair.binary import elf_run_path
 from extlib_repair.model import (
     EditBinary,
@@ -79,7 +79,7 @@ def edits(
         needs = linkage.needs(member)
         place = _place(facts, member, image, needs)
         if place is None:
-            findings.append(_no_place(member, needs))
+            findings.append(wording.no_fixed_place(member, (li.name for li in needs)))
             continue
         if place.target != member:
             made.append(MoveToScripts(member=member, target=place.target))
@@ -175,21 +175,4 @@ def _strays(place: _Place) -> Iterator[Finding]:
     for entry in (*place.image.search, *place.image.ignored_run_path):
         why = elf_run_path.target(entry, place.at)
         if isinstance(why, elf_run_path.Stray):
-            yield Finding(
-                code="stray-run-path",
-                severity=Severity.WARNING,
-                member=place.target,
-                message=f"the run path entry {entry!r} {why}",
-                hint="--sanitize-rpaths takes such entries away",
-            )
-
-
-def _no_place(member: Member, needs: tuple[ProviderLibrary, ...]) -> Finding:
-    return Finding(
-        code="no-fixed-place",
-        severity=Severity.ERROR,
-        member=member,
-        message=f"needs {', '.join(li.name for li in needs)}, and is installed where no run path "
-        "leads to site-packages",
-        hint="put it into a package of the wheel",
-    )
+            yield wording.stray_run_path(place.target, entry, why)

@@ -81,6 +81,29 @@ def other_architecture(
     )
 
 
+def no_fixed_place(member: Member, libraries: Iterable[str]) -> Finding:
+    """Say that no run path of a binary can lead to a provider."""
+    return Finding(
+        code="no-fixed-place",
+        severity=Severity.ERROR,
+        member=member,
+        message=f"needs {', '.join(dict.fromkeys(libraries))}, and is installed where no run path "
+        "leads to site-packages",
+        hint="put it into a package of the wheel",
+    )
+
+
+def stray_run_path(member: Member, entry: str, why: str) -> Finding:
+    """Say that a binary which is not edited has an entry that must not be in a wheel."""
+    return Finding(
+        code="stray-run-path",
+        severity=Severity.WARNING,
+        member=member,
+        message=f"the run path entry {entry!r} {why}",
+        hint="--sanitize-rpaths takes such entries away",
+    )
+
+
 def signed_by_identity(member: Member, way_out: str) -> Finding:
     """Say that a binary which must be edited is signed by somebody."""
     return Finding(
