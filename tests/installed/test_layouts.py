@@ -32,6 +32,7 @@ LIBRARY = "libscipy_openblas64_.so"
 OPENBLAS = f"scipy_openblas64/lib/{LIBRARY}"
 SYMBOL = "scipy_cblas_ddot64_"
 MODES = ("never", "auto")
+LIMITED = ("DOT", "Py_LIMITED_API=0x03080000")
 TAG = f"cp38-abi3-{PLATFORM}"
 
 FAKE = """
@@ -65,6 +66,7 @@ class Start:
     options: Sequence[str] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: str = ""
+    module: str = "pkg._mod"
 
     def said(self, folder: Path) -> tuple[int, str, str]:
         """Run the program in an empty folder; return its exit code, output and last error."""
@@ -77,7 +79,8 @@ class Start:
             "PYTHONPATH": os.pathsep.join(map(str, self.path)),
             "PYTHONUSERBASE": str(folder / "no-user"),
         }
-        command = [self.python, *self.options, "-c", self.before + USE]
+        program = self.before + USE.replace("pkg._mod", self.module)
+        command = [self.python, *self.options, "-c", program]
         done = run(command, {**clean, **self.env}, cwd=folder / "empty")
         return done.code, done.out, error(done.err)
 
@@ -94,16 +97,16 @@ class Shop:
     folder: Path
 
     def site(self, *names: str) -> Path:
-        """Return a folder with these wheels; all tests share it."""
+        """Return a folder with these wheels; all tests share it. Two have two copies of a file."""
         target = self.sites / "-".join(names)
-        return target if target.exists() else self.install(target, *names)
+        return target if target.exists() else self.install(target, *names, link_mode="copy")
 
-    def install(self, target: Path, *names: str) -> Path:
+    def install(self, target: Path, *names: str, link_mode: str = "hardlink") -> Path:
         """Let uv install these wheels into a folder."""
-        self._uv("copy", "--python", self.base, "--target", target, *names)
+        self._uv(link_mode, "--python", self.base, "--target", target, *names)
         return target
 
-    def install_for(self, python: Path, *names: str, link_mode: str = "copy") -> None:
+    def install_for(self, python: Path, *names: str, link_mode: str = "hardlink") -> None:
         """Let uv install these wheels into an environment."""
         self._uv(link_mode, "--python", python, *names)
 
@@ -188,7 +191,7 @@ def shops(
     tmp_path_factory: pytest.TempPathFactory, workshop: Workshop, openblas64: Path, aarch64: Path
 ) -> dict[str, Shop]:
     folder = tmp_path_factory.mktemp("layouts")
-    module = workshop.module("_mod", "DOT", "Py_LIMITED_API=0x03080000")
+    module = workshop.module("_mod", *LIMITED)
     base = copied_python(folder / "base")
     fake = folder / "fake" / LIBRARY
     fake.parent.mkdir()
@@ -205,10 +208,13 @@ def shops(
     return found
 
 
-def repaired(wheel: Path, provider: Path, folder: Path, mode: str) -> Path:
+def repaired(
+    wheel: Path, provider: Path, folder: Path, mode: str, workshop: Workshop | None = None
+) -> Path:
     done = repair(
         *(wheel, "--provided-by", "scipy-openblas64", "--provider-wheel", provider),
         *("-w", folder, "--loader", mode),
+        env=workshop.env if workshop else None,
     )
 
     assert done.code == 0, done.err
@@ -387,6 +393,11 @@ def truncated(_: Shop, library: bytes) -> bytes:
     return library[:50]
 
 
+def cut_in_half(_: Shop, library: bytes) -> bytes:
+    """Leave a header that promises more than there is: the system does not look, and is killed."""
+    return library[: len(library) // 2]
+
+
 def overwritten(_: Shop, library: bytes) -> bytes:
     return bytes(len(library))
 
@@ -484,6 +495,13 @@ def another_copy_first(shop: Shop) -> Start:
     return Start(site, shop.base, [shop.site("provider"), site])
 
 
+def another_copy_imported(shop: Shop) -> Start:
+    """In one process there is one library of a name: the system takes what is there."""
+    start = another_copy_first(shop)
+    provider = shop.site("provider")
+    return dataclasses.replace(start, before="import scipy_openblas64\n", provider=provider)
+
+
 def two_copies_apart(shop: Shop) -> Start:
     first = shop.site("other", "provider")
     return Start(first, shop.base, [shop.site("consumer"), first, shop.site("provider")])
@@ -546,6 +564,8 @@ PROVIDERS = {
     ),
     "truncated": Row(beside(truncated), "truncated beside", "truncated beside"),
     "truncated, in another folder": Row(apart(truncated), "not found", "truncated"),
+    "cut in half": Row(beside(cut_in_half), "bus error", "bus error"),
+    "cut in half, in another folder": Row(apart(cut_in_half), "not found", "bus error"),
     "overwritten": Row(beside(overwritten), "overwritten beside", "overwritten beside"),
     "overwritten, in another folder": Row(apart(overwritten), "not found", "overwritten"),
     "without its library": Row(beside(no_library), "not found", "no library"),
@@ -570,6 +590,7 @@ PROCESSES = {
     "one folder, a fake on `LD_LIBRARY_PATH`": Row(library_path(one_target), WORKS, WORKS),
     "two folders, a fake on `LD_LIBRARY_PATH`": Row(library_path(two_targets), USES_FAKE, WORKS),
     "one folder, another copy earlier on `sys.path`": Row(another_copy_first, WORKS, WORKS),
+    "one folder, another copy is imported first": Row(another_copy_imported, WORKS, WORKS),
     "two copies in other folders": Row(two_copies_apart, "not found", WORKS),
 }
 TABLE = {**LAYOUTS, **PROVIDERS, **PROCESSES}
@@ -579,7 +600,7 @@ def seen(shop: Shop, start: Start) -> str:
     """Start the program; return how it went, or the text of its failure."""
     code, out, err = start.said(shop.folder)
     if code:
-        return shop.normal(err or f"exit {code}", start.python)
+        return shop.normal(err or f"killed by signal {-code}", start.python)
     dot, files = json.loads(out)
     results = {
         (14.0, os.path.realpath(start.provider / OPENBLAS)): WORKS,
@@ -617,6 +638,64 @@ def test_the_documentation_shows_the_same_table() -> None:
     ]
 
 
+# --- other consumers ------------------------------------------------------------------------------
+
+HOOKED = b"from . import _distributor_init\nfrom ._mod import ddot\n"
+CONSUMERS: dict[str, tuple[str, Callable[[Workshop], dict[str, bytes]]]] = {
+    "it imports the module at once": (
+        "pkg",
+        lambda w: {
+            "pkg/__init__.py": b'"""Docs."""\n\nfrom __future__ import annotations\n'
+            b"from pkg._mod import ddot\n",
+            "pkg/_mod.abi3.so": w.module("_mod", *LIMITED),
+        },
+    ),
+    "it has the hook for distributors": (
+        "pkg",
+        lambda w: {
+            "pkg/__init__.py": HOOKED,
+            "pkg/_distributor_init.py": b"",
+            "pkg/_mod.abi3.so": w.module("_mod", *LIMITED),
+        },
+    ),
+    "in a package of a package": (
+        "pkg.deep.deeper._mod",
+        lambda w: {
+            "pkg/__init__.py": b"",
+            "pkg/deep/__init__.py": b"",
+            "pkg/deep/deeper/_mod.abi3.so": w.module("_mod", *LIMITED),
+        },
+    ),
+    "a vendored library needs it, too": (
+        "pkg._mod",
+        lambda w: {
+            "pkg/__init__.py": b"",
+            "pkg/_mod.abi3.so": w.module("_mod", *LIMITED, "MIDDLE", link=("openblas", "middle")),
+        },
+    ),
+    "in no package": ("_mod", lambda w: {"_mod.abi3.so": w.module("_mod", *LIMITED)}),
+}
+
+
+@pytest.mark.parametrize("layout", [one_target, two_targets])
+@pytest.mark.parametrize("kind", CONSUMERS)
+def test_each_kind_of_consumer_finds_the_provider(
+    kind: str,
+    layout: Callable[[Shop], Start],
+    tmp_path: Path,
+    workshop: Workshop,
+    shops: dict[str, Shop],
+) -> None:
+    module, members = CONSUMERS[kind]
+    plain = make_wheel(tmp_path / "in", members(workshop), name="consumer", tag=TAG)
+    always = "always" if kind == "in no package" else "auto"
+    output = repaired(plain, shops["auto"].wheels["provider"], tmp_path / "out", always, workshop)
+    wheels = {**shops["auto"].wheels, "consumer": output}
+    shop = dataclasses.replace(shops["auto"], wheels=wheels, sites=tmp_path, folder=tmp_path)
+
+    assert seen(shop, dataclasses.replace(layout(shop), module=module)) == WORKS
+
+
 # --- the command that mends it --------------------------------------------------------------------
 
 
@@ -635,6 +714,7 @@ def empty_package(shop: Shop, python: Path) -> Start:
 def damaged_file(shop: Shop, python: Path) -> Start:
     """An editable consumer: its run path leads nowhere, and the loader finds the file."""
     shop.install_for(python, "provider")
+    (base_site(python) / OPENBLAS).unlink()
     (base_site(python) / OPENBLAS).write_bytes(bytes(100))
     return Start(base_site(python), python, [shop.site("consumer")])
 
