@@ -16,7 +16,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from elf_files import FILES
 
+from extlib_repair.binary.elf_file import ElfFile
 from extlib_repair.loader import Sought, Way, block
 from extlib_repair.model import SitePath
 
@@ -29,6 +31,7 @@ FOLDER = "scipy_openblas64/lib"
 SOUGHT = Sought(library=LIBRARY, directory=SitePath(FOLDER), requirement="scipy-openblas64>=0.3.30")
 AT = SitePath("numpy/_distributor_init.py")
 TEXT = {way: block(AT, "numpy 2.3.0", [SOUGHT], way) for way in Way}
+ARCHES = ["i686", "armv7l", "ppc64", "s390x", "aarch64"]
 ELSEWHERE = [Way.GLIBC, Way.MACOS, Way.MUSL]
 
 
@@ -191,3 +194,42 @@ def test_every_text_of_a_failure(host: Host, golden: Callable[[str, str], None])
         said += ["== not loadable", host.error()]
 
     golden("loader/failures-with-run-path.txt", "".join(f"{line}\n" for line in said))
+
+
+@pytest.mark.parametrize("name", ["libprov.so", "gold.so", *(f"versions.{a}.so" for a in ARCHES)])
+def test_a_file_that_is_cut_is_never_opened(name: str, host: Host) -> None:
+    """glibc would map it and end the process with SIGBUS."""
+    path = host.put(f"other/{FOLDER}/{LIBRARY}")
+    sys.path[:] = [str(host.root / "other")]
+    path.write_bytes(FILES[name])
+    host.run()
+    assert host.does[-1] == f"load ROOT/other/{FOLDER}/{LIBRARY}"
+
+    end = max(s.offset + s.filesz for s in ElfFile(FILES[name]).segments)
+    for length in (end - 1, end // 2, 70, 40):
+        host.does.clear()
+        path.write_bytes(FILES[name][:length])
+        said = host.error()
+        assert "file too short\nThe file is damaged." in said
+        assert host.does == [f"is {LIBRARY} loaded?", f"load {LIBRARY}"]
+
+
+def test_a_frozen_application_is_told_to_collect_the_library(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+
+    assert host.error().splitlines()[-2:] == [
+        "Collect it when the application is made. PyInstaller:",
+        "  --collect-binaries scipy_openblas64",
+    ]
+
+
+def test_a_package_without_the_library_is_installed_anew(host: Host) -> None:
+    (host.root / "other/scipy_openblas64").mkdir(parents=True)
+    sys.path[:] = [str(host.root / "other")]
+
+    said = host.error()
+
+    assert ", which its installed package lacks. Looked in:" in said
+    assert "-m pip install --force-reinstall --no-deps " in said

@@ -125,19 +125,21 @@ ${SOUGHT}    ]
 """
 
 _FIND = """\
+    def packages(top):
+        try:
+            from importlib.util import find_spec
+
+            # Nothing is imported: the name has no dot.
+            return list(find_spec(top).submodule_search_locations or ())
+        except (ImportError, AttributeError, ValueError):
+            return []
+
     def folders(directory):
         if file:
             yield os.path.join(os.path.dirname(file), site, directory)
         top, _, rest = directory.partition("/")
         if top.isidentifier():
-            try:
-                from importlib.util import find_spec
-
-                # Nothing is imported: the name has no dot.
-                places = list(find_spec(top).submodule_search_locations or ())
-            except (ImportError, AttributeError, ValueError):
-                places = []
-            for place in places:
+            for place in packages(top):
                 yield os.path.join(place, rest)
         for entry in sys.path:
             if isinstance(entry, str):
@@ -198,7 +200,7 @@ _WINDOWS = (
             return None
         # Frozen applications keep libraries where only the name leads.
         error = attempt([path, library] if path else [library], ctypes.WinDLL)
-        return error and explained(library, requirement, path, error, looked)
+        return error and explained(library, directory, requirement, path, error, looked)
 
 """,
 )
@@ -228,8 +230,38 @@ _WITH_RUN_PATH = (
         except OSError:
             pass
         path, looked = find(library, directory)
-        error = attempt([path, library] if path else [library], ctypes.CDLL)
-        return error and explained(library, requirement, path, error, looked)
+        error = attempt([path, library] if path else [library], opened)
+        return error and explained(library, directory, requirement, path, error, looked)
+
+    def opened(name):
+        if is_cut(name):
+            raise OSError("%s: file too short" % name)
+        ctypes.CDLL(name)
+
+    def is_cut(name):
+        # glibc maps a segment that the file does not hold whole; to touch it ends the process.
+        if not os.path.isfile(name):
+            return False
+        from struct import error, unpack_from
+
+        with open(name, "rb") as binary:
+            head = binary.read(64)
+            if head[:4] != b"\\x7fELF":
+                return False
+            order = "<" if head[5:6] == b"\\x01" else ">"
+            # e_phoff, e_phentsize and e_phnum; p_offset and p_filesz
+            layout, start, rows, row = ("Q", 32, 54, "8xQ16xQ")
+            if head[4:5] == b"\\x01":
+                layout, start, rows, row = ("I", 28, 42, "4xI8xI")
+            try:
+                (at,) = unpack_from(order + layout, head, start)
+                size, count = unpack_from(order + "HH", head, rows)
+                binary.seek(at)
+                table = binary.read(size * count)
+                spans = [unpack_from(order + row, table, size * i) for i in range(count)]
+            except error:
+                return True
+        return any(sum(span) > os.path.getsize(name) for span in spans)
 
 """,
 )
@@ -242,7 +274,7 @@ _MUSL = """\
         path, looked = find(library, directory) if error else (None, [])
         if error and path:
             return elsewhere(library, requirement, path)
-        return error and explained(library, requirement, path, error, looked)
+        return error and explained(library, directory, requirement, path, error, looked)
 
     def elsewhere(library, requirement, path):
         return "\\n".join(
@@ -253,6 +285,7 @@ _MUSL = """\
                 "Install both into one:",
                 '  "%s" -m pip install --force-reinstall --no-deps "%s" "%s"'
                 % (python(), consumer.replace(" ", "=="), requirement),
+                more(),
             ]
         )
 
@@ -261,23 +294,31 @@ _MUSL = """\
 _TAIL = (
     """\
     def python():
-        return "python" if getattr(sys, "frozen", False) else sys.executable or "python"
+        return sys.executable or "python"
 
-    def explained(library, requirement, path, error, looked):
+    def more():
+        return 'To see more: extlib-repair doctor --python "%s"' % python()
+
+    def explained(library, directory, requirement, path, error, looked):
+        top = directory.partition("/")[0]
         lines = ["%s needs %s of %s" % (consumer, library, requirement)]
         if path:
             lines[0] += ", which is there but cannot be loaded:"
             lines += ["  " + path, "  %s" % error, guess(path, error)]
-            lines += ["Install it anew for this Python:"]
-            options = "--force-reinstall --no-deps "
         else:
-            lines[0] += ", which was not found. Looked in:"
+            why = "its installed package lacks" if packages(top) else "was not found"
+            lines[0] += ", which %s. Looked in:" % why
             lines += ["  " + folder + archive(folder) for folder in looked]
-            lines += ["Install it for this Python:"]
-            options = ""
+        if getattr(sys, "frozen", False):
+            lines += ["Collect it when the application is made. PyInstaller:"]
+            lines += ["  --collect-binaries %s" % top]
+            return "\\n".join(lines)
+        # What pip takes for installed, it installs anew only when it is told to.
+        again = path or packages(top)
+        lines += ["Install it %sfor this Python:" % ("anew " if again else "")]
+        options = "--force-reinstall --no-deps " if again else ""
         lines += ['  "%s" -m pip install %s"%s"' % (python(), options, requirement)]
-        lines += ['To see more: extlib-repair doctor --python "%s"' % python()]
-        return "\\n".join(line for line in lines if line)
+        return "\\n".join([line for line in lines if line] + [more()])
 
     def archive(folder):
         while folder and not os.path.exists(folder):
