@@ -565,7 +565,7 @@ PROVIDERS = {
     "truncated": Row(beside(truncated), "truncated beside", "truncated beside"),
     "truncated, in another folder": Row(apart(truncated), "not found", "truncated"),
     "cut in half": Row(beside(cut_in_half), "bus error", "bus error"),
-    "cut in half, in another folder": Row(apart(cut_in_half), "not found", "bus error"),
+    "cut in half, in another folder": Row(apart(cut_in_half), "not found", "truncated"),
     "overwritten": Row(beside(overwritten), "overwritten beside", "overwritten beside"),
     "overwritten, in another folder": Row(apart(overwritten), "not found", "overwritten"),
     "without its library": Row(beside(no_library), "not found", "no library"),
