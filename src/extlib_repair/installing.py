@@ -20,6 +20,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import tempfile
@@ -74,7 +75,9 @@ class Environment:
     def install(self, wheels: Sequence[Path], find_links: Sequence[str]) -> str:
         """Install wheels with what they require; return the installer's words if it fails."""
         links = [word for link in find_links for word in ("--find-links", link)]
-        done = process.run([*self._installer(), *links, *map(str, wheels)], env=self._clean())
+        done = process.run(
+            [*self._installer(), *links, *(str(w.absolute()) for w in wheels)], env=self._clean()
+        )
         return _words(done.stderr) or done.last_words if done.returncode else ""
 
     def observe(self, modules: Sequence[str]) -> Observed:
@@ -96,17 +99,18 @@ class Environment:
             died=together.end if several else "",
         )
 
-    def run(self, words: Sequence[str]) -> tuple[str, str]:
+    def run(self, command: str) -> tuple[str, str]:
         """Run a command; return why it failed, or nothing, and all that it said."""
-        first, *rest = words
+        first, *rest = _split(command)
         scripts = str(Path(self.python[-1]).parent)
         path = os.pathsep.join([scripts, process.search_path()])
-        command = [shutil.which(first, path=path) or first]
-        if self.interpreter.is_foreign and first == "python":
-            command = list(self.python)
-        env = {**self._clean(), "PATH": path, "PYTHONPATH": self._sites()[0] or None}
+        program = [shutil.which(first, path=path) or first]
+        env = {**self._clean(), "PATH": path, "VIRTUAL_ENV": str(self.folder)}
+        if self.interpreter.is_foreign:
+            program = [*self.python] if first == "python" else program
+            env["PYTHONPATH"] = ";".join(self._sites())
         try:
-            done = process.run([*command, *rest], env=env, cwd=self._empty())
+            done = process.run([*program, *rest], env=env, cwd=self._empty())
         except OSError as error:
             return f"it cannot be started: {error.strerror}", ""
         said = done.stdout + done.stderr
@@ -151,6 +155,8 @@ class Environment:
                 f"{self.interpreter.label} does not work: {done.last_words}",
                 hint="name another interpreter: --python PYTHON",
             )
+        # Paths in errors are those below the environment, the same in every environment.
+        lines = [line.replace(f"{self.folder}{os.sep}", "") for line in lines]
         return _read(lines, _end(done.returncode) if done.returncode else "")
 
     def _sites(self) -> list[str]:
@@ -230,6 +236,17 @@ def _imported(row: Mapping[str, Any]) -> Imported:
         kind=row.get("kind", ""),
         absent=row.get("absent", ""),
     )
+
+
+def _split(command: str) -> list[str]:
+    """Return the words of a command, as a shell takes it apart; raises :class:`UsageError`."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--run {command!r}: {error}", hint="quote it as for a shell") from None
+    if not words:
+        raise UsageError("--run needs a command", hint='for example: --run "pytest --pyargs NAME"')
+    return words
 
 
 def _end(code: int) -> str:

@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING
 
 from extlib_repair import layout, tags
-from extlib_repair.model import Finding, Kind, Severity, System
+from extlib_repair.model import Finding, Kind, Severity, System, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +59,9 @@ _HASH = re.compile(r"-[0-9a-f]{8}(?=\.so)|-[0-9a-f]{32}(?=\.dll\Z)")
 class Subject:
     """A wheel that was installed, with its providers."""
 
+    wheel: str
+    """The path, as it was given."""
+
     facts: WheelFacts
     chosen: tuple[Chosen, ...]
     named: tuple[str, ...] = ()
@@ -90,6 +93,36 @@ def extension_modules(facts: WheelFacts) -> dict[str, Member]:
             name = layout.module_folder(place).replace("/", ".").removesuffix(".__init__")
             found.setdefault(name, member)
     return found
+
+
+def verdict(
+    subject: Subject, how: str, observed: Observed, more: tuple[Finding, ...] = ()
+) -> Verified:
+    """Return what was found about one of the wheels that were observed together."""
+    modules = tuple(one for one in observed.modules if one.module in subject.modules)
+    observed = dataclasses.replace(observed, modules=modules)
+    paths = {path for process in observed.processes for path in process}
+    return Verified(
+        wheel=subject.facts.name.filename,
+        how=f"installed {how}",
+        installed=True,
+        findings=(*findings(subject, observed), *more),
+        providers=subject.providers,
+        imported=tuple(one.module for one in modules if not one.error),
+        left_out=left_out(subject, observed),
+        libraries=tuple(sorted(paths)),
+    )
+
+
+def not_installed(subject: Subject, how: str, failed: Finding) -> Verified:
+    """Return that a wheel could not be installed."""
+    return Verified(
+        wheel=subject.facts.name.filename,
+        how=f"not installed {how}",
+        installed=False,
+        findings=(failed,),
+        providers=subject.providers,
+    )
 
 
 def left_out(subject: Subject, observed: Observed) -> dict[str, str]:

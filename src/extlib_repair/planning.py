@@ -16,6 +16,7 @@ from extlib_repair import (
     dlls,
     dylibs,
     examined,
+    judging,
     layout,
     loader,
     oddities,
@@ -82,6 +83,7 @@ EDIT_CODES = frozenset(
 CODES = (
     PROVIDER_CODES
     | EDIT_CODES
+    | judging.CODES
     | {
         "engine-not-tested",
         "engine-skipped-members",

@@ -116,7 +116,7 @@ def _modules_of_windows() -> set[str]:
     handles, size = (wintypes.HMODULE * _MANY)(), wintypes.DWORD()
     process = kernel32.GetCurrentProcess()
     if not of_process(process, handles, ctypes.sizeof(handles), ctypes.byref(size)):
-        raise ctypes.WinError()
+        raise OSError(ctypes.FormatError())
     found, text = set(), ctypes.create_unicode_buffer(_MANY)
     for handle in handles[: size.value // ctypes.sizeof(wintypes.HMODULE)]:
         if name_of(handle, text, _MANY):
