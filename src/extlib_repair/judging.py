@@ -205,21 +205,31 @@ def _of_libraries(subject: Subject, observed: Observed) -> Iterator[Finding]:
 def _of_library(
     subject: Subject, provider: Provider, library: ProviderLibrary, observed: Observed
 ) -> Iterator[Finding]:
-    place = _folded(subject, library.place)
-    copies = {path for process in observed.processes for path in process if _is_copy(path, library)}
-    of_name = {path for path in copies if _has_name(path, library)}
-    strange = sorted(path for path in of_name if _folded(subject, path) != place)
+    """Judge each process, and say what several show once."""
+    processes = observed.processes
+    yield from dict.fromkeys(
+        finding for p in processes for finding in _of_process(subject, provider, library, p)
+    )
+    if not any(_has_name(path, library) for process in processes for path in process):
+        yield from _not_mapped(subject, provider, library)
+
+
+def _of_process(
+    subject: Subject, provider: Provider, library: ProviderLibrary, process: Sequence[str]
+) -> Iterator[Finding]:
+    copies = [path for path in process if _is_copy(path, library)]
+    of_name = [path for path in copies if _has_name(path, library)]
+    strange = [p for p in of_name if _folded(subject, p) != _folded(subject, library.place)]
     if strange and len(strange) == len(of_name):
         yield _from_elsewhere(provider, library, strange)
     elif strange:
-        yield _twice(f"{library.place} of {provider.label}", strange, Severity.ERROR)
-    elif not of_name:
-        yield from _not_mapped(subject, provider, library)
+        yield _twice(provider, library, strange, Severity.ERROR)
     own = {_folded(subject, layout.installed(m) or "") for m in subject.facts.members}
-    for path in sorted(copies - of_name):
-        is_own = _folded(subject, path) in own
-        severity = Severity.ERROR if is_own else Severity.WARNING
-        yield _twice(f"{library.name} of {provider.label}", [path], severity)
+    for path in copies:
+        if path not in of_name:
+            is_own = _folded(subject, path) in own
+            severity = Severity.ERROR if is_own else Severity.WARNING
+            yield _twice(provider, library, [path], severity)
 
 
 def _from_elsewhere(provider: Provider, library: ProviderLibrary, paths: Sequence[str]) -> Finding:
@@ -232,13 +242,16 @@ def _from_elsewhere(provider: Provider, library: ProviderLibrary, paths: Sequenc
     )
 
 
-def _twice(what: str, paths: Sequence[str], severity: Severity) -> Finding:
+def _twice(
+    provider: Provider, library: ProviderLibrary, paths: Sequence[str], severity: Severity
+) -> Finding:
     return Finding(
         code="mapped-twice",
         severity=severity,
-        message=f"{what} has another copy in the process: {', '.join(paths)}",
-        hint="two copies do not share their threads and their state; the wheel that brings the "
-        "other can be repaired to use the provider too",
+        message=f"{library.name} of {provider.label} has another copy in the process: "
+        f"{', '.join(paths)}",
+        hint="two copies do not share their threads and their state; what brings the other can be "
+        "repaired to use the provider too",
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from macho_files import FILES
 from pythons import pythons
-from wheels import make_wheel
+from wheels import make_wheel, read_wheel
 from workbench import PLATFORM, TAG, Workshop, repair
 
 from extlib_repair import cli, installing, interpreters
@@ -194,17 +194,21 @@ def test_a_wheel_that_was_not_repaired_is_refused(
 
 
 def test_a_wheel_for_another_python_is_refused_and_the_next_one_is_verified(
-    verify: Callable[..., Said], repaired: Callable[..., Path], workshop: Workshop
+    verify: Callable[..., Said], repaired: Callable[..., Path], workshop: Workshop, tmp_path: Path
 ) -> None:
     good = repaired(package(workshop))
-    other = good.with_name(good.name.replace(f"-{TAG}-{TAG}-", "-cp399-cp399-"))
-    other.write_bytes(good.read_bytes())
+    info = "other-1.0.dist-info/extlib-repair.json"
+    files = {info: read_wheel(good)[info.replace("other", "demo")], **package(workshop)}
+    other = make_wheel(tmp_path, files, name="other", tag=f"cp399-cp399-{PLATFORM}")
 
+    stops = verify(other, good)
     done = verify(other, good, "--keep-going")
 
-    assert done.code in {2, 3}
+    assert (stops.code, stops.out) == (2, "")
+    assert done.code == 2
     assert [row["ok"] for row in done.data] == [True]
-    assert "error: " in done.err
+    assert f"error: {other.name} cannot be installed by CPython 3." in done.err
+    assert "hint: it is for cp399-cp399: name such an interpreter" in done.err
 
 
 def test_a_module_that_needs_an_absent_package_is_listed(
@@ -297,7 +301,8 @@ def test_a_command_that_is_none_is_refused(
 def test_a_wheel_of_another_platform_is_checked_by_model(
     verify: Callable[..., Said], tmp_path: Path
 ) -> None:
-    held = {"prov/lib/libprov.dylib": FILES["libprov.dylib"]}
+    names = ("libprov.dylib", "libpriv.dylib", "libreexporting.dylib")
+    held = {f"prov/lib/{name}": FILES[name] for name in names}
     provider = make_wheel(tmp_path, held, name="prov", tag="py3-none-macosx_11_0_universal2")
     files = {"demo/__init__.py": b"", "demo/_core.so": FILES["opcodes_arm64.so"]}
     wheel = make_wheel(tmp_path, files, tag="cp311-cp311-macosx_11_0_arm64")
