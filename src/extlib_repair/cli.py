@@ -139,13 +139,12 @@ def _verify(line: Line) -> int:
     """Verify all wheels; the exit code is that of the first failure."""
     from extlib_repair import pipeline, showing
 
-    failures = _Failures(line)
+    failures, as_json = _Failures(line), "--json" in line.flags
     request, wheels = _request(line), tuple(_expanded(line.wheels))
     for one in pipeline.verify(wheels, request, _wishes(line), _say, failures.hear):
-        for finding in one.findings:
+        for finding in () if as_json else one.findings:
             reporting.show_finding(finding)
-        data = showing.of_verified(one)
-        reporting.show_result(data, showing.verified_text, as_json="--json" in line.flags)
+        reporting.show_result(showing.of_verified(one), showing.verified_text, as_json=as_json)
         if one.errors:
             failures.hear(RefusedError(f"{one.wheel} does not do what it promises"))
     return failures.first

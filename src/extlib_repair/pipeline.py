@@ -203,7 +203,7 @@ def _by_model(subject: Subject, request: Request) -> Verified:
     checked = check(Path(subject.wheel), request)
     return Verified(
         wheel=checked.wheel,
-        how="by model, nothing was installed: the wheel is for another platform than this one",
+        how="by model, nothing was installed or run: the wheel is for another platform",
         installed=False,
         findings=checked.findings,
         providers=checked.providers,

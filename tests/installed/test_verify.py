@@ -156,7 +156,7 @@ def test_a_copy_that_is_loaded_first_is_told(
 
     assert done.code == 1
     assert done.codes == ["mapped-from-elsewhere"]
-    assert f"is mapped from other/first/{SONAME}" in done.err
+    assert f"is mapped from other/first/{SONAME}" in done.out
     assert "does not do what it promises" in done.err
 
 
@@ -283,9 +283,9 @@ def test_a_command_runs_in_the_environment_and_decides(
     assert good.code == 0, good.err
     assert "[42.0] []\n" in good.err
     assert (bad.code, bad.codes) == (1, ["run-failed"])
-    assert "exit code 1: no good" in bad.err
+    assert "exit code 1: no good" in bad.out
     assert (absent.code, absent.codes) == (1, ["run-failed"])
-    assert "cannot be started: No such file" in absent.err
+    assert "cannot be started: No such file" in absent.out
 
 
 @pytest.mark.parametrize("command", [" ", "python 'x"])
