@@ -266,7 +266,7 @@ def test_verify_says_with_its_exit_code_whether_wheels_do_what_they_promise(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "verify", verify)
     options = ["--python", "py", "--import", "a", "--import", "b", "--run", "c d", "--compare", "x"]
-    options += ["--find-links", "dir", "--find-links", "file:///y"]
+    options += ["--find-links", "dir", "--find-links", "file:///y", "--install", "pytest"]
 
     code = cli.main(["verify", "a.whl", *options, *(["--keep-going"] if keep_going else [])])
 
@@ -281,6 +281,7 @@ def test_verify_says_with_its_exit_code_whether_wheels_do_what_they_promise(
         pipeline.Wishes(
             python="py",
             find_links=(str(tmp_path / "dir"), "file:///y"),
+            requirements=("pytest",),
             modules=("a", "b"),
             command="c d",
             compare=(Path("x"),),

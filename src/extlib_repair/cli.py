@@ -160,6 +160,7 @@ def _wishes(line: Line) -> Wishes:
     return pipeline.Wishes(
         python=line.last("--python", ""),
         find_links=tuple(links),
+        requirements=tuple(line.all("--install")),
         modules=tuple(line.all("--import")),
         command=line.last("--run", ""),
         compare=tuple(map(Path, line.all("--compare"))),

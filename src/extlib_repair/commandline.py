@@ -55,6 +55,7 @@ and looks whether every provided library is loaded once, from its provider.
   --import NAME              verify: import this module, instead of all extension modules
                              (repeatable)
   --run COMMAND              verify: run this command in the environment afterwards; it must succeed
+  --install REQUIREMENT      verify: install this too, for example pytest (repeatable)
   --compare WHEEL            verify: the wheel from before the repair: what cannot be imported there
                              either is no failure
   --dry-run                  print the plan and write nothing
@@ -75,7 +76,7 @@ provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 canno
 
 VERBS = ("repair", "show", "check", "verify", "demo")
 
-OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--compare"})
+OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--install", "--compare"})
 """What only ``verify`` understands."""
 
 VALUED = OF_VERIFY | frozenset(

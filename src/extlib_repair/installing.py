@@ -2,8 +2,8 @@
 
 uv makes them where it is there, which is fast; else venv and pip. Each has its own configuration,
 and the index that it is configured for is asked. Nothing of the caller's environment leads to other
-libraries or modules: ``PYTHON*``, ``LD_*`` and ``DYLD_*`` are taken out, and programs run in an
-empty folder.
+libraries or modules: ``PYTHON*``, ``LD_*``, ``DYLD_*`` and the like are taken out, and programs run
+in an empty folder.
 
 All modules are imported in one process first, one after the other: that is fast, it is how an
 application does it, and it shows whether a library is shared. Whatever failed is tried again in a
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
     from extlib_repair.interpreters import Interpreter
 
-_LEADS_ASTRAY = ("PYTHON", "LD_", "DYLD_", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
+_LEADS_ASTRAY = (
+    *("PYTHON", "LD_", "DYLD_", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
+    *("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER"),
+)
+"""How the names of variables begin that lead to other libraries, modules or folders."""
+
 _DECORATION = " \t\N{MULTIPLICATION SIGN}╰├│─▶"
 _MOST_WORDS = 500
 
@@ -72,12 +77,13 @@ class Environment:
         """For messages."""
         return f"by {'uv' if self.uv else 'pip'} for {self.interpreter.label}"
 
-    def install(self, wheels: Sequence[Path], find_links: Sequence[str]) -> str:
+    def install(
+        self, wheels: Sequence[Path], find_links: Sequence[str], more: Sequence[str] = ()
+    ) -> str:
         """Install wheels with what they require; return the installer's words if it fails."""
         links = [word for link in find_links for word in ("--find-links", link)]
-        done = process.run(
-            [*self._installer(), *links, *(str(w.absolute()) for w in wheels)], env=self._clean()
-        )
+        files = [str(wheel.absolute()) for wheel in wheels]
+        done = process.run([*self._installer(), *links, *files, *more], env=_clean())
         return _words(done.stderr) or done.last_words if done.returncode else ""
 
     def observe(self, modules: Sequence[str]) -> Observed:
@@ -102,21 +108,26 @@ class Environment:
     def run(self, command: str) -> tuple[str, str]:
         """Run a command; return why it failed, or nothing, and all that it said."""
         first, *rest = _split(command)
+        note = ""
         scripts = str(Path(self.python[-1]).parent)
-        path = os.pathsep.join([scripts, process.search_path()])
+        path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
         program = [shutil.which(first, path=path) or first]
-        env = {**self._clean(), "PATH": path, "VIRTUAL_ENV": str(self.folder)}
+        env = {**_clean(), "PATH": path, "VIRTUAL_ENV": str(self.folder)}
         if self.interpreter.is_foreign:
             program = [*self.python] if first == "python" else program
             env["PYTHONPATH"] = ";".join(self._sites())
+        elif shutil.which(first) and not shutil.which(first, path=scripts):
+            # A pytest from elsewhere would run the tests of another environment.
+            note = f"note: {first} is not in the environment: {program[0]} runs\n"
         try:
             done = process.run([*program, *rest], env=env, cwd=self._empty())
         except OSError as error:
             return f"it cannot be started: {error.strerror}", ""
-        said = done.stdout + done.stderr
+        said = note + done.stdout + done.stderr
         if not done.returncode:
             return "", said
-        last = [line.strip() for line in said.splitlines() if line.strip()][-1:]
+        spoken = (done.stdout + done.stderr).splitlines()
+        last = [line.strip() for line in spoken if line.strip()][-1:]
         return ": ".join([_end(done.returncode), *last]), said
 
     def _installer(self) -> list[str]:
@@ -147,7 +158,7 @@ class Environment:
         program = resources.files("extlib_repair") / "probe.py"
         (folder / "probe.py").write_bytes(program.read_bytes())
         files = [self._spelled(folder / name) for name in ("probe.py", "request")]
-        done = process.run([*self.python, "-I", *files], env=self._clean(), cwd=self._empty())
+        done = process.run([*self.python, "-I", *files], env=_clean(), cwd=self._empty())
         result = folder / "result"
         lines = result.read_text(encoding="utf-8").splitlines() if result.exists() else []
         if not lines:
@@ -155,8 +166,10 @@ class Environment:
                 f"{self.interpreter.label} does not work: {done.last_words}",
                 hint="name another interpreter: --python PYTHON",
             )
-        # Paths in errors are those below the environment, the same in every environment.
-        lines = [line.replace(f"{self.folder}{os.sep}", "") for line in lines]
+        # In errors stand paths below the environment, so that two environments can be compared.
+        separator = "\\" if self.interpreter.is_foreign else os.sep
+        own = json.dumps(self._spelled(self.folder) + separator)[1:-1]
+        lines = [line.replace(own, "") for line in lines]
         return _read(lines, _end(done.returncode) if done.returncode else "")
 
     def _sites(self) -> list[str]:
@@ -166,9 +179,6 @@ class Environment:
     def _spelled(self, path: Path) -> str:
         """Return a path as the Python spells it: Wine's drive Z is this machine."""
         return "Z:" + str(path).replace("/", "\\") if self.interpreter.is_foreign else str(path)
-
-    def _clean(self) -> dict[str, str | None]:
-        return {name: None for name in os.environ if name.startswith(_LEADS_ASTRAY)}
 
     def _empty(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder.parent))
@@ -186,7 +196,7 @@ def environment(interpreter: Interpreter) -> Iterator[Environment]:
         make = [*uv, "venv", "--quiet", "--no-project", "--python", *interpreter.command]
         if not uv:
             make = [*interpreter.command, "-m", "venv"]
-        done = process.run([*make, str(place)], env={"VIRTUAL_ENV": None, "PYTHONPATH": None})
+        done = process.run([*make, str(place)], env=_clean())
         programs = (place / "bin" / "python", place / "Scripts" / "python.exe")
         python = next((str(p) for p in programs if p.exists()), "")
         if done.returncode or not python:
@@ -203,6 +213,11 @@ def uv_command() -> tuple[str, ...]:
     if program := process.find("uv"):
         return (program,)
     return (process.python(), "-m", "uv") if importlib.util.find_spec("uv") else ()
+
+
+def _clean() -> dict[str, str | None]:
+    """Return what is to be taken out of the caller's environment."""
+    return {name: None for name in os.environ if name.startswith(_LEADS_ASTRAY)}
 
 
 def _read(lines: Sequence[str], end: str) -> _Probe:

@@ -83,6 +83,9 @@ class Wishes:
 
     python: str = ""
     find_links: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    """What is installed besides, for the command."""
+
     modules: tuple[str, ...] = ()
     """The modules to import, instead of all extension modules."""
 
@@ -220,7 +223,7 @@ def _installed(
     """Install wheels together, import, run; and judge each wheel by what was seen."""
     with installing.environment(interpreter) as environment:
         wheels = [*(Path(subject.wheel) for subject in subjects), *request.sources.wheels]
-        if words := environment.install(wheels, wishes.find_links):
+        if words := environment.install(wheels, wishes.find_links, wishes.requirements):
             failed = judging.install_failed(words)
             return [judging.not_installed(s, environment.how, failed) for s in subjects]
         modules = dict.fromkeys(module for subject in subjects for module in subject.modules)

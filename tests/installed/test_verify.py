@@ -288,6 +288,27 @@ def test_a_command_runs_in_the_environment_and_decides(
     assert "cannot be started: No such file" in absent.out
 
 
+@pytest.mark.usefixtures("installer")
+def test_more_can_be_installed_for_the_command(
+    verify: Callable[..., Said], repaired: Callable[..., Path], workshop: Workshop, tmp_path: Path
+) -> None:
+    code = b"import pkg.deep._mod\ndef main():\n    print('tested', pkg.deep._mod.answer())\n"
+    entry = b"[console_scripts]\ntester = tester:main\n"
+    files = {"tester.py": code, "tester-1.0.dist-info/entry_points.txt": entry}
+    make_wheel(tmp_path / "more", files, name="tester", tag="py3-none-any")
+    wheel = repaired(package(workshop))
+
+    done = verify(
+        *(wheel, "--find-links", tmp_path / "more"),
+        *("--install", "tester>=1", "--run", "tester"),
+    )
+    other = verify(wheel, "--run", "sh -c true")
+
+    assert done.code == 0, done.err
+    assert "tested 41\n" in done.err
+    assert "note: sh is not in the environment: /" in other.err
+
+
 @pytest.mark.parametrize("command", [" ", "python 'x"])
 def test_a_command_that_is_none_is_refused(
     command: str, verify: Callable[..., Said], repaired: Callable[..., Path], workshop: Workshop
