@@ -7,19 +7,21 @@ import lzma
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from wheels import make_wheel, read_wheel
 
 from extlib_repair import cli, pipeline
+from extlib_repair.errors import UsageError
+from extlib_repair.model import Finding, Severity, Verified
 
 FIXTURES = Path(__file__).parent / "fixtures" / "elf"
 SMALL = (FIXTURES / "libprov.so").read_bytes()
 UNCONFIGURED = "no configuration: there is no pyproject.toml here\n"
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def test_help_and_version_are_results(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +66,7 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
     known = make_wheel(folder, {"lib.so": SMALL}, name="scipy_openblas64")
     own = {"mylib-1.0.dist-info/extlib-repair.toml": b"", "lib.so": SMALL}
     declared = make_wheel(folder, own, name="mylib")
+    elf_wheel = make_wheel(folder, {"pkg/_m.so": SMALL}, name="plain")
     damaged = {"damaged-1.0.dist-info/extlib-repair.json": b"[]", "lib.so": SMALL}
     examined = make_wheel(folder, damaged, name="damaged")
     empty = folder / "empty-python"
@@ -123,6 +126,11 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "check what is no wheel": ["check", str(text)],
         "show a pure wheel": ["show", str(good)],
         "check a pure wheel": ["check", str(good)],
+        "verify a pure wheel": ["verify", str(good)],
+        "verify what was never repaired": ["verify", str(elf_wheel)],
+        "verify a known provider": ["verify", str(known)],
+        "verify with a stray word": ["verify", str(known), "stray"],
+        "repair with what verify understands": [str(good), "--run", "pytest"],
         "show a wheel without a binary": ["show", str(linux)],
         "check a wheel for Android": ["check", str(android)],
         "check a wheel for Windows without a binary": ["check", str(windows)],
@@ -231,6 +239,54 @@ def test_check_says_with_its_exit_code_whether_promises_are_kept(
     assert text.err.splitlines()[-1] == f"error: {bad.name} does not keep its promises"
     assert "[not-found]" in text.err
     assert [json.loads(one)["ok"] for one in data] == [False, True]
+
+
+def verified(wheel: str, *findings: Finding) -> Verified:
+    return Verified(wheel=wheel, how="by model", installed=False, findings=findings)
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_verify_says_with_its_exit_code_whether_wheels_do_what_they_promise(
+    keep_going: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    bad = Finding(code="run-failed", severity=Severity.ERROR, message="no good")
+    asked: list[Any] = []
+
+    def verify(wheels: Any, _: object, wishes: Any, log: Any, refuse: Any) -> Iterator[Verified]:
+        asked.extend([wheels, wishes])
+        log("said\n")
+        log("")
+        yield verified("a.whl", bad)
+        refuse(UsageError("refused"))
+        yield verified("b.whl")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "verify", verify)
+    options = ["--python", "py", "--import", "a", "--import", "b", "--run", "c d", "--compare", "x"]
+    options += ["--find-links", "dir", "--find-links", "file:///y", "--install", "pytest"]
+
+    code = cli.main(["verify", "a.whl", *options, *(["--keep-going"] if keep_going else [])])
+
+    said = capsys.readouterr()
+    assert code == 1
+    assert said.out.startswith("a.whl: NOT good")
+    assert ("b.whl: good" in said.out) == keep_going
+    assert ("error: refused\n" in said.err) == keep_going
+    assert "said\nerror: no good [run-failed]\n" in said.err
+    assert asked == [
+        (Path("a.whl"),),
+        pipeline.Wishes(
+            python="py",
+            find_links=(str(tmp_path / "dir"), "file:///y"),
+            requirements=("pytest",),
+            modules=("a", "b"),
+            command="c d",
+            compare=(Path("x"),),
+        ),
+    ]
 
 
 def test_a_reader_that_has_seen_enough_is_no_defect(tmp_path: Path) -> None:

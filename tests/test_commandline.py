@@ -8,6 +8,7 @@ from extlib_repair import commandline
 from extlib_repair.errors import UsageError
 
 WHEEL = "demo-1.0-py3-none-any.whl"
+VERBS = "repair, show, check, verify, demo"
 
 
 def sorted_line(*arguments: str) -> tuple[str, list[str], dict[str, list[str]], list[str]]:
@@ -117,14 +118,18 @@ def test_the_help_is_at_most_100_columns() -> None:
         (["check"], "no wheel is given"),
         (["--json"], "no wheel is given"),
         (["--plat"], "no wheel is given"),
-        (["shwo"], "'shwo' is neither a wheel (*.whl) nor one of repair, show, check, demo"),
+        (
+            ["shwo"],
+            "'shwo' is neither a wheel (*.whl) nor one of repair, show, check, verify, demo",
+        ),
         (
             ["show", "dist"],
-            "'dist' is neither a wheel (*.whl) nor one of repair, show, check, demo",
+            f"'dist' is neither a wheel (*.whl) nor one of {VERBS}",
         ),
         (["show", WHEEL, "--plat", "x"], "show does not know '--plat'"),
         (["check", WHEEL, "more"], "check does not know 'more'"),
         (["check", "--strip", WHEEL], "check does not know '--strip'"),
+        (["verify", WHEEL, "--plat", "x"], "verify does not know '--plat'"),
     ],
 )
 def test_words_that_nobody_knows_are_refused(arguments: list[str], message: str) -> None:
@@ -133,6 +138,14 @@ def test_words_that_nobody_knows_are_refused(arguments: list[str], message: str)
 
     assert str(caught.value) == message
     assert caught.value.hint == "extlib-repair --help"
+
+
+@pytest.mark.parametrize("option", sorted(commandline.OF_VERIFY))
+def test_what_only_verify_understands_is_refused_elsewhere(option: str) -> None:
+    for verb in ("repair", "show", "check"):
+        with pytest.raises(UsageError, match=f"{option} is for verify, and not for {verb}"):
+            commandline.refuse_nothing_to_do(commandline.sort([verb, WHEEL, option, "x"]))
+    commandline.refuse_nothing_to_do(commandline.sort(["verify", WHEEL, option, "x"]))
 
 
 @pytest.mark.parametrize(

@@ -56,5 +56,5 @@ def test_no_pip_anywhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "python", lambda: "false")
     monkeypatch.setattr(process, "pythons_on_path", lambda: ["false"])
 
-    with pytest.raises(ProviderNotFoundError, match="--fetch needs pip"):
-        fetching._python_with_pip()
+    with pytest.raises(ProviderNotFoundError, match="pip is needed"):
+        fetching.python_with_pip()

@@ -24,6 +24,7 @@ from facts import (
     PLAIN,
     PROV,
     SHIPPED,
+    SITE64,
     WINDOWS,
     chosen,
     dll,
@@ -41,8 +42,18 @@ from facts import (
     windows_wheel,
 )
 
-from extlib_repair import checking, planning
-from extlib_repair.model import Chosen, Finding, Import, Kind, Member, Plan, Signature
+from extlib_repair import checking, judging, planning
+from extlib_repair.model import (
+    Chosen,
+    Finding,
+    Import,
+    Imported,
+    Kind,
+    Member,
+    Observed,
+    Plan,
+    Signature,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -239,6 +250,17 @@ def of_check(
     return checking.findings(facts, providers, names, problems)
 
 
+def of_verify(
+    *paths: str, error: str = "", died: str = "", image: Image | None = None
+) -> tuple[Finding, ...]:
+    """Return what is wrong with a wheel that was installed; a process has these paths mapped."""
+    facts = wheel({MODULE: image or elf([LIB64])})
+    subject = judging.Subject(wheel="demo.whl", facts=facts, chosen=(chosen(OPENBLAS64),))
+    kind = "ImportError" if error else ""
+    seen = Imported(module="demo._e", error=error, kind=kind)
+    return judging.findings(subject, Observed(modules=(seen,), processes=(paths,), died=died))
+
+
 USER = elf([LIB64], imports=[DGEMM64])
 REPAIRED = elf([LIB64], ["$ORIGIN/../scipy_openblas64/lib"], [DGEMM64])
 TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
@@ -254,10 +276,20 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_one(USER, chosen(OPENBLAS64, built_against="0.3.27")),
     ],
     "floor-above-examined": lambda: [of_one(USER, chosen(OPENBLAS64, built_against="0.3.31"))],
+    "import-failed": lambda: [
+        of_verify(SITE64, error="libother.so.1: cannot open shared object file"),
+        of_verify(SITE64, died="dies in demo._e: SIGSEGV"),
+    ],
+    "install-failed": lambda: [(judging.install_failed("no matching distribution for x>=1"),)],
     "loader": lambda: [
         of_check_of_windows(""),
         of_check_of_windows("SOURCE", "import os\nSOURCE"),
         of_check_of_windows("SOURCE", load_flags=0x800),
+    ],
+    "mapped-from-elsewhere": lambda: [of_verify(f"/usr/lib/{LIB64}", f"demo/{LIB64}")],
+    "mapped-twice": lambda: [
+        of_verify(SITE64, f"/usr/lib/{LIB64}"),
+        of_verify(SITE64, f"numpy.libs/{LIB64.replace('.so', '-0123abcd.so')}"),
     ],
     "minimum-os": lambda: [of_dylib(macho([BUILD], minimum_os=(13, 2, 0)))],
     "missing-symbols": lambda: [
@@ -280,6 +312,7 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_dll(pe([DLL], kind=Kind.EXECUTABLE), member="demo/tool.exe"),
     ],
     "not-found": lambda: [of_check(USER), of_check(elf(["libfoo.so.5"]))],
+    "not-mapped": lambda: [of_verify(), of_verify(image=elf([LIB64], kind=Kind.EXECUTABLE))],
     "nothing-provided": lambda: [
         of_one(elf(["libc.so.6"]), OPENBLAS64),
         of_one(elf(["libfoo.so", "libfoo-0123abcd.so.5"]), PLAIN),
@@ -345,6 +378,7 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         ),
         of_check(REPAIRED, chosen(OPENBLAS64), requires=("scipy-openblas64>=0.3.20",)),
     ],
+    "run-failed": lambda: [(judging.run_failed("pytest --pyargs demo", "exit code 1: 1 failed"),)],
     "signed-by-identity": lambda: [
         of_dylib(macho([BUILD], signature=Signature.IDENTITY)),
         of_dll(pe([DLL], load_flags=0x800, signature=Signature.IDENTITY)),

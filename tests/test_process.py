@@ -49,3 +49,14 @@ def test_a_process_gets_no_standard_input_and_more_environment() -> None:
     code = "import os, sys; print(repr(sys.stdin.read()), os.environ['EXTRA'])"
 
     assert process.run([sys.executable, "-c", code], env={"EXTRA": "x"}).stdout == "'' x\n"
+
+
+def test_a_variable_can_be_taken_out_and_a_folder_stated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXTRA", "x")
+    code = "import os; print(os.environ.get('EXTRA'), os.getcwd())"
+
+    done = process.run([sys.executable, "-c", code], env={"EXTRA": None}, cwd=tmp_path)
+
+    assert done.stdout == f"None {tmp_path.resolve()}\n"

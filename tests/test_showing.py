@@ -12,6 +12,7 @@ from facts import (
     LIB64,
     OPENBLAS64,
     PROV,
+    SITE64,
     WINDOWS,
     chosen,
     elf,
@@ -25,7 +26,7 @@ from facts import (
 )
 
 from extlib_repair import checking, loader, shipped, showing
-from extlib_repair.model import Kind, RunPathKind, SitePath
+from extlib_repair.model import Finding, Kind, RunPathKind, Severity, SitePath, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,3 +267,42 @@ def test_up_to_ten_binaries_that_need_only_the_system_are_listed() -> None:
         "11 of 11 binaries need only the system (--json lists them)",
         "  the system: libc.so.6, libm.so.6",
     ]
+
+
+VERIFIED = Verified(
+    wheel="demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+    how="installed by uv for CPython 3.11.7 (/usr/bin/python3.11)",
+    installed=True,
+    findings=(),
+    providers=(OPENBLAS64,),
+    imported=("demo._e", "demo.deep._d"),
+    left_out={"demo._plugin": "needs the Python package pandas"},
+    libraries=("/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libm.so.6", SITE64),
+)
+BAD = Finding(code="not-mapped", severity=Severity.ERROR, message="no")
+
+
+def test_a_verification_is_told(golden: Callable[[str, str], None]) -> None:
+    many = tuple(f"demo._{index}" for index in range(11))
+    versions = [
+        VERIFIED,
+        dataclasses.replace(VERIFIED, imported=many, libraries=("libroot.so",), findings=(BAD,)),
+        dataclasses.replace(VERIFIED, installed=False, how="by model, nothing was installed"),
+    ]
+
+    said = [showing.verified_text(showing.of_verified(one)) for one in versions]
+
+    lines = [line for one in said for line in [*one, ""]]
+    assert max(map(len, lines)) <= showing.WIDTH
+    golden("show/verified.txt", "\n".join(lines))
+
+
+def test_a_verification_is_data() -> None:
+    data = json.loads(
+        json.dumps(showing.of_verified(dataclasses.replace(VERIFIED, findings=(BAD,))))
+    )
+
+    assert data["ok"] is False
+    assert data["providers"] == ["scipy-openblas64 0.3.30"]
+    assert data["libraries"][-1] == SITE64
+    assert data["findings"][0]["code"] == "not-mapped"

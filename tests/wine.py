@@ -98,6 +98,11 @@ class WindowsPython:
     def libpython(self) -> Path:
         return self.home / "python312.dll"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that Wine gets."""
+        return _environment(self.folder)
+
     def run(
         self,
         program: str | Sequence[object],

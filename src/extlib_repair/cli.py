@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from extlib_repair.commandline import Line
     from extlib_repair.loaders import Mode
-    from extlib_repair.pipeline import Request
+    from extlib_repair.pipeline import Request, Wishes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +61,9 @@ def run(arguments: Sequence[str]) -> int:
         from extlib_repair import demo
 
         demo.run(reporting.say)
+    elif line.verb == "verify":
+        commandline.refuse_nothing_to_do(line)
+        return _verify(line)
     else:
         commandline.refuse_nothing_to_do(line)
         return _for_each_wheel(line, {"repair": _repair, "show": _show, "check": _check}[line.verb])
@@ -70,16 +73,28 @@ def run(arguments: Sequence[str]) -> int:
 def _for_each_wheel(line: Line, action: Callable[[Path, Request, Line], None]) -> int:
     """Do one thing with every wheel; the exit code is that of the first failure."""
     request = _request(line)
-    first_failure = 0
+    failures = _Failures(line)
     for wheel in _expanded(line.wheels):
         try:
             action(wheel, request, line)
         except ExtlibRepairError as error:
-            if "--keep-going" not in line.flags:
-                raise
-            reporting.show_error(error)
-            first_failure = first_failure or error.exit_code
-    return first_failure
+            failures.hear(error)
+    return failures.first
+
+
+class _Failures:
+    """Shows failures with ``--keep-going``, and raises the first one without."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.first = 0
+
+    def hear(self, error: ExtlibRepairError) -> None:
+        """Take note of a failure."""
+        if "--keep-going" not in self._line.flags:
+            raise error
+        reporting.show_error(error)
+        self.first = self.first or error.exit_code
 
 
 def _expanded(wheels: Sequence[Path]) -> Iterator[Path]:
@@ -119,6 +134,38 @@ def _check(wheel: Path, request: Request, line: Line) -> None:
     reporting.show_check(checked, as_json="--json" in line.flags)
     if checked.errors:
         raise RefusedError(f"{wheel.name} does not keep its promises")
+
+
+def _verify(line: Line) -> int:
+    """Verify all wheels; the exit code is that of the first failure."""
+    from extlib_repair import pipeline, showing
+
+    failures, as_json = _Failures(line), "--json" in line.flags
+    request, wheels = _request(line), tuple(_expanded(line.wheels))
+    for one in pipeline.verify(wheels, request, _wishes(line), _say, failures.hear):
+        for finding in () if as_json else one.findings:
+            reporting.show_finding(finding)
+        reporting.show_result(showing.of_verified(one), showing.verified_text, as_json=as_json)
+        if one.errors:
+            failures.hear(RefusedError(f"{one.wheel} does not do what it promises"))
+    return failures.first
+
+
+def _wishes(line: Line) -> Wishes:
+    from extlib_repair import pipeline
+
+    # Other programs read them, and in another folder; an address stays as it is.
+    links = [
+        text if "://" in text else str(Path(text).absolute()) for text in line.all("--find-links")
+    ]
+    return pipeline.Wishes(
+        python=line.last("--python", ""),
+        find_links=tuple(links),
+        requirements=tuple(line.all("--install")),
+        modules=tuple(line.all("--import")),
+        command=line.last("--run", ""),
+        compare=tuple(map(Path, line.all("--compare"))),
+    )
 
 
 def _request(line: Line) -> Request:
@@ -165,6 +212,12 @@ def _mode(word: str) -> Mode:
     if word not in tuple(Mode):
         raise UsageError(f"--loader {word!r} is none of {', '.join(Mode)}")
     return Mode(word)
+
+
+def _say(text: str) -> None:
+    """Say what there is to say."""
+    if text:
+        reporting.say(text.rstrip())
 
 
 def _silent(_: str) -> None:

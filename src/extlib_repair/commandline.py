@@ -19,6 +19,7 @@ HELP = """\
 usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
        extlib-repair show [OPTIONS] WHEEL...
        extlib-repair check [OPTIONS] WHEEL...
+       extlib-repair verify [OPTIONS] WHEEL...
        extlib-repair demo
 
 Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
@@ -28,7 +29,8 @@ accepted as they are, for its wheels.
 
 repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
 where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
-promises, without running anything.
+promises, without running anything; verify installs it into a fresh environment, imports it there
+and looks whether every provided library is loaded once, from its provider.
 
   --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
                              'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
@@ -51,13 +53,22 @@ promises, without running anything.
                              the run path does not lead (Windows: always). always: also in front of
                              a module that lies in no package
   --drop-signature           take the signature off Windows binaries that must be edited
+  --find-links DIR           verify: install from this folder of wheels too (repeatable)
+  --python PYTHON            verify: with this interpreter; otherwise with the first "python" on
+                             PATH that the wheel is for, or ours
+  --import NAME              verify: import this module, instead of all extension modules
+                             (repeatable)
+  --run COMMAND              verify: run this command in the environment afterwards; it must succeed
+  --install REQUIREMENT      verify: install this too, for example pytest (repeatable)
+  --compare WHEEL            verify: the wheel from before the repair: what cannot be imported there
+                             either is no failure
   --dry-run                  print the plan and write nothing
   --keep-going               go on with the next wheel after a failure
   --most-expansion N         accept archives that unpack to N times their size (default 50)
   -w, --wheel-dir DIR        where the repaired wheel goes (default wheelhouse)
   --config FILE              read [tool.extlib-repair] of this file instead of ./pyproject.toml; it
-                             has the same keys as the options above
-  --json                     show, check, --dry-run: results as JSON
+                             has the same keys as the options above, but for those of verify
+  --json                     show, check, verify, --dry-run: results as JSON
   -v, --verbose              show what the engine says
   --debug                    show a traceback when something goes wrong
   -V, --version              print the version
@@ -67,9 +78,12 @@ exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or 
 provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
 """
 
-VERBS = ("repair", "show", "check", "demo")
+VERBS = ("repair", "show", "check", "verify", "demo")
 
-VALUED = frozenset(
+OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--install", "--compare"})
+"""What only ``verify`` understands."""
+
+VALUED = OF_VERIFY | frozenset(
     {
         "--provided-by",
         "--provider-wheel",
@@ -155,7 +169,7 @@ def sort(arguments: Sequence[str]) -> Line:
 
 
 def refuse_nothing_to_do(line: Line) -> None:
-    """Refuse a line without a wheel, and words that ``show`` and ``check`` do not know."""
+    """Refuse a line without a wheel, and words that its verb does not know."""
     stray = next((word for word in line.engine if not word.startswith("-")), "")
     if stray and not line.wheels:
         raise UsageError(
@@ -168,6 +182,9 @@ def refuse_nothing_to_do(line: Line) -> None:
         raise UsageError(
             f"{line.verb} does not know {line.engine[0]!r}", hint="extlib-repair --help"
         )
+    for option in sorted(OF_VERIFY & line.values.keys()):
+        if line.verb != "verify":
+            raise UsageError(f"{option} is for verify, and not for {line.verb}")
 
 
 def _full_name(option: str) -> str:

@@ -33,7 +33,7 @@ def fetch(request: ProviderRequest, consumer: WheelName, libc: Libc, folder: Pat
     requirement = f"{request.project}{request.specifier}"
     command = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--dest", str(folder), *_target(consumer, libc), requirement]
-    done = process.run([_python_with_pip(), *command])
+    done = process.run([python_with_pip(), *command])
     found = sorted(folder.glob("*.whl"))
     if done.returncode or len(found) != 1:
         raise ProviderNotFoundError(
@@ -44,13 +44,13 @@ def fetch(request: ProviderRequest, consumer: WheelName, libc: Libc, folder: Pat
     return found[0]
 
 
-def _python_with_pip() -> str:
+def python_with_pip() -> str:
     """Return an interpreter that has pip; runners of tools often make one without."""
     for python in (process.python(), *process.pythons_on_path()):
         if not process.run([python, "-m", "pip", "--version"]).returncode:
             return python
     raise ProviderNotFoundError(
-        "--fetch needs pip, and no Python on PATH has it",
+        "pip is needed, and no Python on PATH has it",
         hint="download the provider's wheel yourself and give it with --provider-wheel",
     )
 

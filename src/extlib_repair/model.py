@@ -603,6 +603,60 @@ class Checked:
         return tuple(f for f in self.findings if f.severity is Severity.ERROR)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What became of the import of a module in a fresh environment."""
+
+    module: str
+    error: str = ""
+    """Why it failed; empty for a module that was imported."""
+
+    kind: str = ""
+    """The class of the exception; empty where the process died instead."""
+
+    absent: str = ""
+    """The module that a ModuleNotFoundError names."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was seen in a fresh environment."""
+
+    modules: tuple[Imported, ...]
+    processes: tuple[tuple[str, ...], ...]
+    """The shared libraries that each process had mapped at its end, without Python's modules: paths
+    below site-packages where they lie there, full paths elsewhere; with ``/``."""
+
+    died: str = ""
+    """What became of the process that imported all modules one after the other, if it died."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verification found."""
+
+    wheel: str
+    how: str
+    """How it was done, and where."""
+
+    installed: bool
+    """False for a verification by model."""
+
+    findings: tuple[Finding, ...]
+    providers: tuple[Provider, ...] = ()
+    imported: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Modules that cannot be imported alone, with the reason."""
+
+    libraries: tuple[str, ...] = ()
+    """What was mapped, as :attr:`Observed.processes` has it."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What is wrong."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+
 def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:
     """Return the facts of an image after some edits; header room is left as it was."""
     before = image

@@ -11,6 +11,9 @@ from extlib_repair import (
     checking,
     choosing,
     engines,
+    installing,
+    interpreters,
+    judging,
     loaders,
     planning,
     platform_tag,
@@ -39,14 +42,17 @@ from extlib_repair.model import (
     ProviderRequest,
     Report,
     Severity,
+    Verified,
 )
 from extlib_repair.wheelfile import WheelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from extlib_repair.engines import Arguments
-    from extlib_repair.model import Chosen, WheelFacts
+    from extlib_repair.interpreters import Interpreter
+    from extlib_repair.judging import Subject
+    from extlib_repair.model import Chosen, Observed, WheelFacts
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,25 @@ class Request:
     """Code of a finding -> the reason why it is no error here."""
 
     most_expansion: int = MOST_EXPANSION
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is asked for when a wheel is verified."""
+
+    python: str = ""
+    find_links: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    """What is installed besides, for the command."""
+
+    modules: tuple[str, ...] = ()
+    """The modules to import, instead of all extension modules."""
+
+    command: str = ""
+    """What to run after the imports."""
+
+    compare: tuple[Path, ...] = ()
+    """Wheels from before the repair: what cannot be imported there need not be here."""
 
 
 def repair(
@@ -134,6 +159,101 @@ def check(wheel: Path, request: Request) -> Checked:
         findings=tuple(_acknowledged(f, request.acknowledged) for f in findings),
         providers=tuple(choice.provider for choice in chosen),
     )
+
+
+def verify(
+    wheels: Sequence[Path],
+    request: Request,
+    wishes: Wishes,
+    log: Callable[[str], None],
+    refuse: Callable[[ExtlibRepairError], None],
+) -> Iterator[Verified]:
+    """Install repaired wheels, import what they hold, and say what was seen.
+
+    Wheels that one interpreter fits are installed together; those of another platform are checked
+    by model. What cannot be verified goes to ``refuse``, what the user's command says to ``log``.
+    """
+    groups: dict[Interpreter | None, list[Subject]] = {}
+    for wheel in wheels:
+        try:
+            subject = _subject(wheel, request, wishes)
+            interpreter = interpreters.for_wheel(subject.facts.name, wishes.python)
+            groups.setdefault(interpreter, []).append(subject)
+        except ExtlibRepairError as error:
+            refuse(error)
+    for interpreter, subjects in groups.items():
+        try:
+            if interpreter is None:
+                found = [_by_model(subject, request) for subject in subjects]
+            else:
+                found = _installed(interpreter, subjects, request, wishes, log)
+        except ExtlibRepairError as error:
+            refuse(error)
+        else:
+            yield from (_judged(verified, request) for verified in found)
+
+
+def _subject(wheel: Path, request: Request, wishes: Wishes) -> Subject:
+    facts, _ = _read(wheel, request)
+    chosen = choosing.for_check(facts, request.providers, request.sources)
+    if not facts.examined:
+        raise UsageError(
+            f"{wheel.name} was never repaired with a provider: it names no library to look for",
+            hint="repair it first: extlib-repair WHEEL --provided-by NAME",
+        )
+    return judging.Subject(wheel=str(wheel), facts=facts, chosen=chosen, named=wishes.modules)
+
+
+def _by_model(subject: Subject, request: Request) -> Verified:
+    checked = check(Path(subject.wheel), request)
+    return Verified(
+        wheel=checked.wheel,
+        how="by model, nothing was installed or run: the wheel is for another platform",
+        installed=False,
+        findings=checked.findings,
+        providers=checked.providers,
+    )
+
+
+def _installed(
+    interpreter: Interpreter,
+    subjects: Sequence[Subject],
+    request: Request,
+    wishes: Wishes,
+    log: Callable[[str], None],
+) -> list[Verified]:
+    """Install wheels together, import, run; and judge each wheel by what was seen."""
+    with installing.environment(interpreter) as environment:
+        wheels = [*(Path(subject.wheel) for subject in subjects), *request.sources.wheels]
+        if words := environment.install(wheels, wishes.find_links, wishes.requirements):
+            failed = judging.install_failed(words)
+            return [judging.not_installed(s, environment.how, failed) for s in subjects]
+        modules = dict.fromkeys(module for subject in subjects for module in subject.modules)
+        observed = environment.observe(tuple(modules))
+        why, said = environment.run(wishes.command) if wishes.command else ("", "")
+        how = environment.how
+    log(said)
+    if wishes.compare:
+        before = _before(interpreter, observed, wishes)
+        subjects = [dataclasses.replace(s, compared=before) for s in subjects]
+    more = (judging.run_failed(wishes.command, why),) if why else ()
+    return [judging.verdict(subject, how, observed, more) for subject in subjects]
+
+
+def _before(interpreter: Interpreter, observed: Observed, wishes: Wishes) -> dict[str, str]:
+    """Return how the modules that cannot be imported fail in the wheels from before the repair."""
+    failing = [one.module for one in observed.modules if one.error]
+    if not failing:
+        return {}
+    with installing.environment(interpreter) as environment:
+        if words := environment.install(wishes.compare, wishes.find_links):
+            raise UsageError(f"--compare: the wheel cannot be installed: {words}")
+        return {one.module: one.error for one in environment.observe(failing).modules}
+
+
+def _judged(verified: Verified, request: Request) -> Verified:
+    findings = tuple(_acknowledged(f, request.acknowledged) for f in verified.findings)
+    return dataclasses.replace(verified, findings=findings)
 
 
 def _read(wheel: Path, request: Request) -> tuple[WheelFacts, tuple[str, ...]]:

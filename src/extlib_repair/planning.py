@@ -17,6 +17,7 @@ from extlib_repair import (
     dylibs,
     examined,
     graph,
+    judging,
     layout,
     loader,
     loaders,
@@ -87,6 +88,7 @@ EDIT_CODES = frozenset(
 CODES = (
     PROVIDER_CODES
     | EDIT_CODES
+    | judging.CODES
     | {
         "engine-not-tested",
         "engine-skipped-members",

