@@ -117,10 +117,13 @@ def test_the_help_is_at_most_100_columns() -> None:
         (["check"], "no wheel is given"),
         (["--json"], "no wheel is given"),
         (["--plat"], "no wheel is given"),
-        (["shwo"], "'shwo' is neither a wheel (*.whl) nor one of repair, show, check, demo"),
+        (
+            ["shwo"],
+            "'shwo' is neither a wheel (*.whl) nor one of repair, show, check, doctor, demo",
+        ),
         (
             ["show", "dist"],
-            "'dist' is neither a wheel (*.whl) nor one of repair, show, check, demo",
+            "'dist' is neither a wheel (*.whl) nor one of repair, show, check, doctor, demo",
         ),
         (["show", WHEEL, "--plat", "x"], "show does not know '--plat'"),
         (["check", WHEEL, "more"], "check does not know 'more'"),
@@ -145,3 +148,27 @@ def test_what_can_be_done_is_not_refused(arguments: list[str]) -> None:
 def test_the_help_says_whose_options_are_accepted() -> None:
     for engine in ("auditwheel", "delocate", "delvewheel"):
         assert engine in commandline.HELP
+
+
+def test_doctor_looks_at_an_interpreter_or_at_a_folder() -> None:
+    def folder(*arguments: str) -> Path | None:
+        return commandline.folder_of_doctor(commandline.sort(["doctor", *arguments]))
+
+    assert folder() is None
+    assert folder("--python", "python3.9", "--json") is None
+    assert folder("lib/site-packages") == Path("lib/site-packages")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "b"], "doctor looks at one folder, and 'b' is a second"),
+        (["a", "--plat", "x"], "doctor does not know '--plat'"),
+        (["a", "--python", "x"], "doctor looks at an interpreter or at a folder"),
+    ],
+)
+def test_other_words_for_doctor_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        commandline.folder_of_doctor(commandline.sort(["doctor", *arguments]))
+
+    assert str(caught.value) == message

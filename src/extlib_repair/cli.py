@@ -60,6 +60,8 @@ def run(arguments: Sequence[str]) -> int:
         from extlib_repair import demo
 
         demo.run(reporting.say)
+    elif line.verb == "doctor":
+        _doctor(line)
     else:
         commandline.refuse_nothing_to_do(line)
         return _for_each_wheel(line, {"repair": _repair, "show": _show, "check": _check}[line.verb])
@@ -118,6 +120,16 @@ def _check(wheel: Path, request: Request, line: Line) -> None:
     reporting.show_check(checked, as_json="--json" in line.flags)
     if checked.errors:
         raise RefusedError(f"{wheel.name} does not keep its promises")
+
+
+def _doctor(line: Line) -> None:
+    from extlib_repair import pipeline, telling
+
+    folder = commandline.folder_of_doctor(line)
+    data = pipeline.doctor(line.last("--python", "") or None, folder)
+    reporting.show_result(data, telling.text, as_json="--json" in line.flags)
+    if not data["ok"]:
+        raise RefusedError(f"not every consumer in {data['environment']} has its provider")
 
 
 def _request(line: Line) -> Request:

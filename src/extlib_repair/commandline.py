@@ -19,6 +19,7 @@ HELP = """\
 usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
        extlib-repair show [OPTIONS] WHEEL...
        extlib-repair check [OPTIONS] WHEEL...
+       extlib-repair doctor [--python PYTHON | DIR]
        extlib-repair demo
 
 Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
@@ -28,7 +29,9 @@ accepted as they are, for its wheels.
 
 repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
 where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
-promises, without running anything.
+promises, without running anything; doctor looks at what is installed for a Python (default: the
+first "python" on PATH) or in a site-packages folder: native libraries that are there several times,
+and repaired wheels whose provider is missing, out of range, shadowed, too old or damaged.
 
   --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
                              'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
@@ -53,7 +56,8 @@ promises, without running anything.
   -w, --wheel-dir DIR        where the repaired wheel goes (default wheelhouse)
   --config FILE              read [tool.extlib-repair] of this file instead of ./pyproject.toml; it
                              has the same keys as the options above
-  --json                     show, check, --dry-run: results as JSON
+  --python PYTHON            doctor: the interpreter whose environment is looked at
+  --json                     show, check, doctor, --dry-run: results as JSON
   -v, --verbose              show what the engine says
   --debug                    show a traceback when something goes wrong
   -V, --version              print the version
@@ -63,7 +67,7 @@ exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or 
 provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
 """
 
-VERBS = ("repair", "show", "check", "demo")
+VERBS = ("repair", "show", "check", "doctor", "demo")
 
 VALUED = frozenset(
     {
@@ -75,6 +79,7 @@ VALUED = frozenset(
         "--most-expansion",
         "--wheel-dir",
         "--config",
+        "--python",
     }
 )
 FLAGS = frozenset(
@@ -163,6 +168,25 @@ def refuse_nothing_to_do(line: Line) -> None:
         raise UsageError(
             f"{line.verb} does not know {line.engine[0]!r}", hint="extlib-repair --help"
         )
+
+
+def folder_of_doctor(line: Line) -> Path | None:
+    """Return the folder that ``doctor`` is to look at, or None; raises UsageError."""
+    words = [*map(str, line.wheels), *line.engine]
+    option = next((word for word in line.engine if word.startswith("-")), "")
+    if option or len(words) > 1:
+        raise UsageError(
+            f"doctor does not know {option!r}"
+            if option
+            else f"doctor looks at one folder, and {words[1]!r} is a second",
+            hint="extlib-repair --help",
+        )
+    if words and line.all("--python"):
+        raise UsageError(
+            "doctor looks at an interpreter or at a folder",
+            hint="leave out --python, or the folder",
+        )
+    return Path(words[0]) if words else None
 
 
 def _full_name(option: str) -> str:

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 from extlib_repair import (
     checking,
     choosing,
+    copies,
+    diagnosing,
     engines,
+    environment,
     planning,
     platform_tag,
+    policy,
     provider,
     reaching,
     shipped,
     showing,
     tags,
+    telling,
     verifying,
     writing,
 )
@@ -132,6 +137,18 @@ def check(wheel: Path, request: Request) -> Checked:
         findings=tuple(_acknowledged(f, request.acknowledged) for f in findings),
         providers=tuple(choice.provider for choice in chosen),
     )
+
+
+def doctor(python: str | None, folder: Path | None) -> dict[str, Any]:
+    """Return what is wrong in an installed environment; nothing is run but the interpreter."""
+    there = environment.of_folder(folder) if folder else environment.of_python(python)
+    several = copies.find(there.libraries, shipped.families(), policy.all_built_in())
+    files = environment.look(there, diagnosing.asked(there))
+    found = (
+        *(copies.finding(one, there) for one in several),
+        *diagnosing.findings(there, files),
+    )
+    return telling.described(there, several, found)
 
 
 def _read(wheel: Path, request: Request) -> tuple[WheelFacts, tuple[str, ...]]:

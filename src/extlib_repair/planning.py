@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from extlib_repair import (
     dependency,
+    diagnosing,
     dll_search,
     dlls,
     dylibs,
@@ -82,6 +83,7 @@ EDIT_CODES = frozenset(
 CODES = (
     PROVIDER_CODES
     | EDIT_CODES
+    | diagnosing.CODES
     | {
         "engine-not-tested",
         "engine-skipped-members",
