@@ -61,7 +61,7 @@ def _copies(found: Copies, environment: Environment) -> dict[str, Any]:
 def text(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a description, at most 80 columns where names allow it."""
     consumers = data["consumers"]
-    yield data["environment"]
+    yield _printable(data["environment"])
     yield from _filled(
         f"  {_count(data['distributions'], 'distribution')}, "
         f"{_count(data['libraries'], 'native library', 'native libraries')}, "
@@ -94,7 +94,7 @@ def _files(found: Mapping[str, Any], folders: Iterable[str]) -> Iterator[str]:
         if folder and folder != last:
             yield _printable(f"  {folder}/")
         last = folder
-        place = path.removeprefix(f"{folder}/")
+        place = path.removeprefix(f"{folder}/") if folder else path
         yield _printable(f"  {copies.megabytes(file['bytes']):>9}  {place}")
 
 
