@@ -77,7 +77,7 @@ def test_a_missing_provider_is_installed_by_its_requirement() -> None:
     found = only(of(consumer()))
 
     assert (found.code, found.severity) == ("provider-missing", Severity.ERROR)
-    assert found.hint == "/venv/bin/python -m pip install 'scipy-openblas64>=0.3.30'"
+    assert found.hint == '/venv/bin/python -m pip install "scipy-openblas64>=0.3.30"'
 
 
 def test_a_library_that_is_there_without_its_distribution_is_enough() -> None:
@@ -88,7 +88,7 @@ def test_a_line_under_a_marker_and_a_damaged_one_say_nothing() -> None:
     requires = ("scipy-openblas64>9; extra=='x'", "not a (requirement", "numpy>2")
     there = consumer(chosen(OPENBLAS64, ">=0.3.1"), requires=requires)
 
-    assert "'scipy-openblas64>=0.3.1'" in only(of(there)).hint
+    assert '"scipy-openblas64>=0.3.1"' in only(of(there)).hint
 
 
 def test_a_release_out_of_range_is_replaced() -> None:
@@ -96,7 +96,7 @@ def test_a_release_out_of_range_is_replaced() -> None:
 
     assert found.code == "provider-out-of-range"
     assert "scipy-openblas64 0.3.29 is installed" in found.message
-    assert "--force-reinstall --no-deps 'scipy-openblas64>=0.3.30'" in found.hint
+    assert '--force-reinstall --no-deps "scipy-openblas64>=0.3.30"' in found.hint
 
 
 def test_a_version_that_cannot_be_compared_is_not_out_of_range() -> None:
@@ -144,7 +144,7 @@ def test_an_absolute_run_path_that_leads_elsewhere_shadows_the_provider() -> Non
     found = only(of(consumer(images={"demo/_e.so": image}), provided(OPENBLAS64), more=[stale]))
 
     assert (found.code, found.severity) == ("provider-shadowed", Severity.ERROR)
-    assert found.hint.endswith("--force-reinstall --no-deps 'demo', or remove the file")
+    assert found.hint.endswith('--force-reinstall --no-deps "demo", or remove the file')
 
 
 def test_entries_that_lead_nowhere_known_are_passed_by() -> None:
@@ -230,15 +230,15 @@ def test_the_first_missing_symbol_is_named() -> None:
     assert found.code == "provider-too-old"
     assert "imports 1 symbol that scipy-openblas64 0.3.29" in found.message
     assert "the first is b" in found.message
-    assert found.hint.endswith("'scipy-openblas64>=0.3.30'")
+    assert found.hint.endswith('"scipy-openblas64>=0.3.30"')
 
 
 def test_a_newer_release_that_lost_a_symbol_is_replaced_by_the_one_that_had_it() -> None:
     newer = provided(OPENBLAS64, library=library(["other"]), version="0.3.40")
     strange = provided(OPENBLAS64, library=library(["other"]), version="x y")
 
-    assert only(of(consumer(), newer)).hint.endswith("'scipy-openblas64==0.3.30'")
-    assert only(of(consumer(), strange)).hint.endswith("'scipy-openblas64>=0.3.30'")
+    assert only(of(consumer(), newer)).hint.endswith('"scipy-openblas64==0.3.30"')
+    assert only(of(consumer(), strange)).hint.endswith('"scipy-openblas64>=0.3.30"')
 
 
 def test_weak_imports_and_what_the_consumer_has_itself_are_not_missed() -> None:
@@ -324,7 +324,7 @@ def test_a_command_for_a_folder_states_the_platform_and_one_beside_the_path_the_
 
     hints = [only(judged(one)).hint for one in (folder, target, user)]
 
-    options, wanted = "--target '/my site' --upgrade --no-deps", "'scipy-openblas64>=0.3.30'"
+    options, wanted = '--target "/my site" --upgrade --no-deps', '"scipy-openblas64>=0.3.30"'
     for_folder = f"python -m pip install {options} --only-binary=:all: "
     for_folder += f"--platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 {wanted}"
     assert hints == [

@@ -383,19 +383,25 @@ def _shadowed(
     """Say that another file is loaded than Python finds: a warning if it is the provider's, too."""
     is_other_copy = file.project == case.provider.project
     message = (
-        f"{case.consumer.label} loads {library.name} from {file.path} ({file.label}), and the one "
-        f"that Python finds is {expected.path} ({expected.label})"
+        f"{case.consumer.label} loads {library.name} from {file.path} ({_whose(file)}), and the "
+        f"one that Python finds is {expected.path} ({expected.label})"
     )
     if is_other_copy:
         message += "; both are loaded when something else loads that one"
+        where = expected.path.removesuffix(f"/{library.place}")
+        hint = f"one is enough: remove {expected.label} from {where}"
+    else:
+        hint = f"{_command(case, case.consumer.project, anew=True)}, or remove the file"
     return Finding(
         code="provider-shadowed",
         severity=Severity.WARNING if is_other_copy else Severity.ERROR,
         message=message,
-        hint=_command(case, case.requirement, anew=True)
-        if is_other_copy
-        else f"{_command(case, case.consumer.project, anew=True)}, or remove the file",
+        hint=hint,
     )
+
+
+def _whose(file: InstalledFile) -> str:
+    return file.label if file.project else "no distribution lists it"
 
 
 def _damaged_record(consumer: Distribution) -> Iterator[Finding]:
@@ -414,7 +420,7 @@ def _libraries(case: _Case) -> str:
 
 
 def _command(case: _Case, requirement: str, *, anew: bool = False) -> str:
-    """Return the command that installs something beside the consumer.
+    """Return the command that installs something beside the consumer, for any shell.
 
     ``anew``: although the installer may think that all is well. In a folder, pip is told the
     platform, which need not be that of the Python that runs it.
@@ -429,7 +435,7 @@ def _command(case: _Case, requirement: str, *, anew: bool = False) -> str:
     else:
         words += [home] if home else []
         words += ["--force-reinstall --no-deps"] if anew else []
-    return " ".join([*words, f"'{requirement}'"])
+    return " ".join([*words, f'"{requirement}"'])
 
 
 def _platforms(case: _Case) -> tuple[str, ...]:
@@ -437,4 +443,4 @@ def _platforms(case: _Case) -> tuple[str, ...]:
 
 
 def _quoted(path: str) -> str:
-    return f"'{path}'" if " " in path else path
+    return f'"{path}"' if " " in path else path

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import stat
 from pathlib import Path
@@ -77,12 +76,11 @@ def of_python(stated: str | None) -> Environment:
     executable, path, homes, user, has_pip = _answer(python)
     folders = tuple(dict.fromkeys(entry for entry in map(_plain, path) if Path(entry).is_dir()))
     name = executable or python
+    quoted = f'"{name}"' if " " in name else name
     return _environment(
         name=name,
         folders=folders,
-        installer=f"{shlex.quote(name)} -m pip install"
-        if has_pip
-        else f"uv pip install --python {shlex.quote(name)}",
+        installer=f"{quoted} -m pip install" if has_pip else f"uv pip install --python {quoted}",
         homes={_plain(user): "--user", **dict.fromkeys(map(_plain, homes), "")},
     )
 

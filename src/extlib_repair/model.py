@@ -642,8 +642,8 @@ class InstalledFile:
 
     @property
     def label(self) -> str:
-        """Whose it is, for messages."""
-        return f"{self.project} {self.version}" if self.project else "nobody"
+        """Name and version of the distribution, for messages."""
+        return f"{self.project} {self.version}".strip()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
