@@ -82,6 +82,17 @@ def test_a_missing_provider_is_installed_by_its_requirement() -> None:
 
 def test_a_library_that_is_there_without_its_distribution_is_enough() -> None:
     assert of(consumer(), more=[file(f"{HOME}/{SITE64}", library([DGEMM64]))]) == ()
+    old = of(consumer(), more=[file(f"{HOME}/{SITE64}", library())])
+    assert codes(old) == ["error provider-too-old"]
+
+
+def test_a_file_that_no_distribution_lists_is_judged_where_the_provider_has_its_own() -> None:
+    there = provided(OPENBLAS64, library=library())
+    unlisted = tuple(dataclasses.replace(f, project="", version="") for f in there.files)
+
+    found = only(of(consumer(), dataclasses.replace(there, files=unlisted)))
+
+    assert found.code == "provider-too-old"
 
 
 def test_a_line_under_a_marker_and_a_damaged_one_say_nothing() -> None:

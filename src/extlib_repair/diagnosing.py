@@ -218,9 +218,10 @@ def _of_library(case: _Case, library: ProviderLibrary, files: Files) -> Iterator
         elif case.installed is not None:
             yield _not_there(case, case.installed, library)
     for file in reached.values():
-        if case.installed is None or file.project == case.provider.project:
+        is_other = expected is not None and file.node != expected.node
+        if not is_other or file.project == case.provider.project:
             yield from _of_file(case, library, file)
-        if expected is not None and file.node != expected.node:
+        if expected is not None and is_other:
             yield _shadowed(case, library, file, expected)
 
 
