@@ -43,7 +43,7 @@ def file(
     *images: Image,
     of: str = "",
     version: str = "1.0",
-    size: int = 1000,
+    size: int = 1_000_000,
     sha256: str = "",
     damage: str = "",
 ) -> InstalledFile:

@@ -94,18 +94,22 @@ def test_one_copy_and_one_file_under_two_names_are_not_several() -> None:
 
 def test_equal_builds_are_known_by_their_identifier_whatever_the_bytes() -> None:
     image = dataclasses.replace(elf(), uuid="ab")
-    a = file("/s/a.libs/libfoo-11111111.so.1", image, of="a", sha256="1" * 64, size=5)
-    b = file("/s/b.libs/libfoo-22222222.so.1", image, of="b", sha256="2" * 64, size=7)
+    a = file("/s/a.libs/libfoo-11111111.so.1", image, of="a", sha256="1" * 64, size=500_000)
+    b = file("/s/b.libs/libfoo-22222222.so.1", image, of="b", sha256="2" * 64, size=700_000)
     (one,) = found(a, b)
 
-    assert (one.name, one.builds, one.further_bytes) == ("libfoo.so.1", 1, 5)
+    assert (one.name, one.builds, one.further_bytes) == ("libfoo.so.1", 1, 500_000)
+
+
+def test_small_copies_of_unknown_libraries_are_not_worth_a_line() -> None:
+    assert found(*(file(f"/s/{n}/libx.so", of=n, sha256="1" * 64, size=99) for n in "ab")) == ()
 
 
 def test_without_an_identifier_the_hash_in_the_name_tells_the_original() -> None:
     original = file("/s/prov/libfoo.so", elf(), of="prov", sha256="1234abcd" + "0" * 56)
     copy = file("/s/a.libs/libfoo-1234abcd.so", elf(), of="a", sha256="9" * 64)
     other = file("/s/b.libs/libfoo-1234abce.so", elf(), of="b", sha256="9" * 64)
-    giants = [file(f"/s/{n}/libbig.so", of=n, size=9) for n in ("c", "d")]
+    giants = [file(f"/s/{n}/libbig.so", of=n, size=900_000) for n in ("c", "d")]
 
     first, second = found(original, copy, other, *giants)
 
@@ -140,7 +144,7 @@ def test_the_files_are_told_by_folder() -> None:
         f"  {HOME}/",
         "    24.0 MB  numpy.libs/libscipy_openblas64_-4b78795a.so",
         "    23.0 MB  scipy.libs/libscipy_openblas-5f890258.so",
-        "     0.0 MB  /elsewhere/libopenblas.so",
+        "     1.0 MB  /elsewhere/libopenblas.so",
         "",
         "all is well",
     ]

@@ -406,7 +406,7 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
     "several-copies": lambda: [
         of_copies(NUMPY, SCIPY),
         of_copies(
-            *(file(f"{HOME}/{n}.libs/libz-0123abcd.so.1", of=n, size=90_000) for n in "ab"),
+            *(file(f"{HOME}/{n}.libs/libz-0123abcd.so.1", of=n, size=190_000) for n in "ab"),
         ),
     ],
     "signed-by-identity": lambda: [

@@ -24,6 +24,9 @@ _HASH = re.compile(r"-([0-9a-f]{8})(?=\.)|-([0-9a-f]{32})(?=\.dll$)")
 """auditwheel's before the first dot, delvewheel's before the last."""
 
 _HASH_LENGTH = 8
+_LEAST = 100_000
+"""Copies of unknown families that cost fewer bytes are not worth a line."""
+
 _SYSTEMS = {Format.ELF: System.LINUX, Format.MACHO: System.MACOS, Format.PE: System.WINDOWS}
 
 
@@ -69,12 +72,12 @@ def find(
         if len(members := [f for f in files if of_family[f.path] is family]) > 1
     ]
     rest = [file for file in files if of_family[file.path] is None]
-    found += [
+    equal = (
         _copies(bare(layout.basename(same[0].path)), same, policies, None)
         for same in _grouped(rest, build)
         if len(same) > 1
-    ]
-    return tuple(found)
+    )
+    return (*found, *(one for one in equal if one.further_bytes >= _LEAST))
 
 
 def _copies(

@@ -305,7 +305,8 @@ def _elsewhere(case: _Case, library: ProviderLibrary, file: InstalledFile) -> Fi
     return _error(
         "provider-elsewhere",
         f"{case.consumer.label} is in {case.consumer.folder}, from where its run path leads to "
-        f"{library.place}, which is not there; {file.label} is in another folder: {file.path}",
+        f"{library.place}, which is not there; {_label(case, file)} is in another folder: "
+        f"{file.path}",
         _command(case, case.requirement, anew=True),
     )
 
@@ -342,7 +343,8 @@ def _fitting(case: _Case) -> frozenset[str]:
 def _damaged(case: _Case, file: InstalledFile) -> Finding:
     return _error(
         "provider-damaged",
-        f"{case.consumer.label} loads {file.path} of {file.label}, which is damaged: {file.damage}",
+        f"{case.consumer.label} loads {file.path} of {_label(case, file)}, which is damaged: "
+        f"{file.damage}",
         _command(case, case.requirement, anew=True),
     )
 
@@ -350,7 +352,7 @@ def _damaged(case: _Case, file: InstalledFile) -> Finding:
 def _other_platform(case: _Case, file: InstalledFile, why: str) -> Finding:
     return _error(
         "provider-other-platform",
-        f"{case.consumer.label} needs {file.path} of {file.label}, which {why}",
+        f"{case.consumer.label} needs {file.path} of {_label(case, file)}, which {why}",
         _command(case, case.requirement, anew=True),
     )
 
@@ -358,7 +360,7 @@ def _other_platform(case: _Case, file: InstalledFile, why: str) -> Finding:
 def _too_old(case: _Case, file: InstalledFile, lacking: list[str]) -> Finding:
     return _error(
         "provider-too-old",
-        f"{case.consumer.label} imports {count(lacking, 'symbol')} that {file.label} "
+        f"{case.consumer.label} imports {count(lacking, 'symbol')} that {_label(case, file)} "
         f"({file.path}) does not export, the first is {lacking[0]}; it was repaired with "
         f"{case.provider.version}",
         _command(case, _better(case, file.version), anew=True),
@@ -399,6 +401,11 @@ def _shadowed(
         message=message,
         hint=hint,
     )
+
+
+def _label(case: _Case, file: InstalledFile) -> str:
+    """Return whose a provider's file is; its RECORD may not list it."""
+    return file.label or (case.installed.label if case.installed else case.provider.project)
 
 
 def _whose(file: InstalledFile) -> str:
