@@ -86,6 +86,13 @@ def test_a_library_that_is_there_without_its_distribution_is_enough() -> None:
     assert codes(old) == ["error provider-too-old"]
 
 
+def test_a_library_that_only_some_of_the_binaries_reach_is_not_enough() -> None:
+    images = {"demo/_e.so": USER, "demo/deep/_f.so": USER}
+    there = [file(f"{HOME}/{SITE64}", library([DGEMM64]))]
+
+    assert codes(of(consumer(images=images), more=there)) == ["error provider-missing"]
+
+
 def test_a_file_that_no_distribution_lists_is_judged_where_the_provider_has_its_own() -> None:
     there = provided(OPENBLAS64, library=library())
     unlisted = tuple(dataclasses.replace(f, project="", version="") for f in there.files)

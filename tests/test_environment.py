@@ -150,6 +150,16 @@ def test_our_own_interpreter_can_be_asked() -> None:
     assert there.cores >= 1
 
 
+def test_where_a_process_is_not_bound_to_cores_all_of_them_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = installed(tmp_path / "site", "demo", {})
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+
+    assert environment.of_folder(site).cores == 5
+
+
 def test_the_first_python_on_path_is_asked_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,8 @@ def _of_library(case: _Case, library: ProviderLibrary, files: Files) -> Iterator
             reached.setdefault(expected.path, expected)
         elif case.installed is not None:
             yield _not_there(case, case.installed, library)
+        else:
+            yield _missing(case)
     for file in reached.values():
         is_other = expected is not None and file.node != expected.node
         if not is_other or file.project == case.provider.project:
