@@ -14,16 +14,18 @@ from wheels import make_wheel
 
 from extlib_repair import cli, environment, examined
 from extlib_repair.errors import UsageError
-from extlib_repair.loader import Sought, block
-from extlib_repair.model import InstalledFile, Kind, SitePath
+from extlib_repair.loader.text import END, START
+from extlib_repair.model import InstalledFile, Kind
 
 FIXTURES = Path(__file__).parent / "fixtures" / "elf"
 LIBRARY = (FIXTURES / "libprov.so").read_bytes()
-LOADER = block(
-    SitePath("demo/__init__.py"),
-    "demo 1.0",
-    [Sought(library="prov.dll", directory=SitePath("prov"), requirement="prov")],
-)
+LOADER = f"""{START}
+def _extlib_repair_load():
+    sought = [
+        ('prov.dll', 'prov', 'prov'),
+    ]
+{END}
+"""
 
 
 def installed(folder: Path, name: str, files: dict[str, bytes]) -> Path:

@@ -120,6 +120,11 @@ def well_again(request: pytest.FixtureRequest) -> Iterator[None]:
         assert done.code == 0, done.out
 
 
+def without_loader(site: Path) -> None:
+    """Leave a consumer to its run path."""
+    (site / "pkg" / "__init__.py").write_bytes(b"")
+
+
 def older(provider: Path, folder: Path, *, version: str, symbol: str = "") -> Path:
     """Return the provider's wheel with another version, and without a symbol."""
     files = read_wheel(provider)
@@ -240,6 +245,7 @@ def test_a_provider_in_another_target_folder_is_elsewhere(clinic: Clinic, tmp_pa
     a, b = tmp_path / "a", tmp_path / "b"
     checked([*pip, "--target", a, "demo"])
     checked([*pip, "--target", b, "scipy-openblas64"])
+    without_loader(a)
     path = {"PYTHONPATH": f"{a}:{b}"}
     import_it = [clinic.environment.python, "-c", "import pkg._mod"]
     assert run(import_it, path).code == 1
@@ -302,6 +308,7 @@ def test_a_provider_in_the_base_of_the_environment_is_elsewhere(
     shutil.rmtree(Path(site, "pkg"))
     shutil.rmtree(next(Path(site).glob("demo-*")))
     checked([inside.python, "-m", "pip", "install", "-q", "demo"], user)
+    without_loader(inside.site_packages)
 
     done, data = doctor("--python", inside.python, env=user)
 
