@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from extlib_repair.config import Configuration
     from extlib_repair.pipeline import Request
 
-NOT_KEYS = {"--config", "--dry-run", "--json", "--verbose", "--debug", "--version", "--help"}
+NOT_KEYS = {
+    "--python",
+    "--config",
+    "--dry-run",
+    "--json",
+    "--verbose",
+    "--debug",
+    "--version",
+    "--help",
+}
 """What is said for one run, and so has no key."""
 
 
