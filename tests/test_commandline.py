@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from extlib_repair import commandline
 from extlib_repair.errors import UsageError
 
 WHEEL = "demo-1.0-py3-none-any.whl"
-VERBS = "repair, show, check, verify, demo"
+VERBS = "repair, show, check, verify, doctor, demo"
 
 
 def sorted_line(*arguments: str) -> tuple[str, list[str], dict[str, list[str]], list[str]]:
@@ -120,7 +122,7 @@ def test_the_help_is_at_most_100_columns() -> None:
         (["--plat"], "no wheel is given"),
         (
             ["shwo"],
-            "'shwo' is neither a wheel (*.whl) nor one of repair, show, check, verify, demo",
+            f"'shwo' is neither a wheel (*.whl) nor one of {VERBS}",
         ),
         (
             ["show", "dist"],
@@ -143,7 +145,7 @@ def test_words_that_nobody_knows_are_refused(arguments: list[str], message: str)
 @pytest.mark.parametrize("option", sorted(commandline.OF_VERIFY))
 def test_what_only_verify_understands_is_refused_elsewhere(option: str) -> None:
     for verb in ("repair", "show", "check"):
-        with pytest.raises(UsageError, match=f"{option} is for verify, and not for {verb}"):
+        with pytest.raises(UsageError, match=f"{option} is for verify.*, and not for {verb}"):
             commandline.refuse_nothing_to_do(commandline.sort([verb, WHEEL, option, "x"]))
     commandline.refuse_nothing_to_do(commandline.sort(["verify", WHEEL, option, "x"]))
 
@@ -158,3 +160,27 @@ def test_what_can_be_done_is_not_refused(arguments: list[str]) -> None:
 def test_the_help_says_whose_options_are_accepted() -> None:
     for engine in ("auditwheel", "delocate", "delvewheel"):
         assert engine in commandline.HELP
+
+
+def test_doctor_looks_at_an_interpreter_or_at_a_folder() -> None:
+    def folder(*arguments: str) -> Path | None:
+        return commandline.folder_of_doctor(commandline.sort(["doctor", *arguments]))
+
+    assert folder() is None
+    assert folder("--python", "python3.9", "--json") is None
+    assert folder("lib/site-packages") == Path("lib/site-packages")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "b"], "doctor looks at one folder, and 'b' is a second"),
+        (["a", "--plat", "x"], "doctor does not know '--plat'"),
+        (["a", "--python", "x"], "doctor looks at an interpreter or at a folder"),
+    ],
+)
+def test_other_words_for_doctor_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        commandline.folder_of_doctor(commandline.sort(["doctor", *arguments]))
+
+    assert str(caught.value) == message

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
+import io
 import struct
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elf_files import FILES, LONG, SUMS, WITHOUT_TABLE, agree, second_names
+from elftools.elf.elffile import ELFFile
 
 from extlib_repair.binary import elf
 from extlib_repair.binary.elf_file import Dt, ElfFile, Pt, Sht
@@ -393,3 +397,34 @@ def test_reading_needs_no_program() -> None:
     env = {"PATH": "", "PYTHONPATH": str(Path(elf.__file__).parents[2])}
 
     subprocess.run([sys.executable, "-c", code], input=PLAIN, env=env, check=True)
+
+
+def second_build_id(data: bytes) -> str:
+    """Return what pyelftools finds in the segments."""
+    elf: Any = ELFFile(io.BytesIO(data))
+    notes = [n for s in elf.iter_segments() if s["p_type"] == "PT_NOTE" for n in s.iter_notes()]
+    return next((n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID"), "")
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"object.o"}))
+def test_the_build_id_is_the_one_that_pyelftools_finds(name: str) -> None:
+    assert elf.build_id(ElfFile(FILES[name])) == second_build_id(FILES[name])
+
+
+def test_the_build_ids_of_this_system_are_those_that_pyelftools_finds() -> None:
+    found = {path: path.read_bytes() for path in system_libraries()[:20]}
+    ids = {path: elf.build_id(ElfFile(data)) for path, data in found.items()}
+
+    assert any(ids.values())
+    assert ids == {path: second_build_id(data) for path, data in found.items()}
+
+
+def test_notes_that_make_no_sense_hold_no_build_id() -> None:
+    libraries = (path.read_bytes() for path in system_libraries())
+    data = next(one for one in libraries if second_build_id(one))
+    note = next(s for s in ElfFile(data).segments if s.type == Pt.NOTE)
+    beyond = ElfFile(data[: note.offset + 4] + b"\xff" * 8 + data[note.offset + 12 :])
+    cut = ElfFile(data)
+    cut.segments = tuple(dataclasses.replace(s, filesz=len(data)) for s in cut.segments)
+
+    assert (elf.build_id(beyond), elf.build_id(cut)) == ("", "")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from environments import HOME, NUMPY, OTHER, SCIPY, consumer, environment, file, judged, provided
 from facts import (
     DGEMM32,
     DGEMM64,
@@ -42,7 +43,7 @@ from facts import (
     windows_wheel,
 )
 
-from extlib_repair import checking, judging, planning
+from extlib_repair import checking, copies, judging, planning, policy, shipped
 from extlib_repair.model import (
     Chosen,
     Finding,
@@ -58,7 +59,9 @@ from extlib_repair.model import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from extlib_repair.model import Image, Provider
+    from environments import There
+
+    from extlib_repair.model import Image, InstalledFile, Provider
 
 SOURCE = Path(planning.__file__).parent
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "errors.md"
@@ -261,7 +264,17 @@ def of_verify(
     return judging.findings(subject, Observed(modules=(seen,), processes=(paths,), died=died))
 
 
+def of_doctor(*there: There, more: Sequence[InstalledFile] = ()) -> tuple[Finding, ...]:
+    return judged(environment(*there), *more)
+
+
+def of_copies(*files: InstalledFile) -> tuple[Finding, ...]:
+    found = copies.find(files, shipped.families(), policy.all_built_in())
+    return tuple(copies.finding(one, environment(provided(OPENBLAS64))) for one in found)
+
+
 USER = elf([LIB64], imports=[DGEMM64])
+STALE = elf([LIB64], ["/build/lib", "$ORIGIN/../scipy_openblas64/lib"], [DGEMM64])
 REPAIRED = elf([LIB64], ["$ORIGIN/../scipy_openblas64/lib"], [DGEMM64])
 TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
     "compatibility-version": lambda: [
@@ -359,17 +372,62 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
             [provider("my-foo", {}, private=["libgfortran-040039e1.so.5.0.0"])],
         )
     ],
+    "provider-damaged": lambda: [
+        of_doctor(
+            consumer(), provided(OPENBLAS64, damage="it has 1000 bytes, and RECORD says 25287152")
+        ),
+        of_doctor(consumer(), provided(OPENBLAS64, gone=True)),
+    ],
+    "provider-elsewhere": lambda: [of_doctor(consumer(), provided(OPENBLAS64, folder=OTHER))],
     "provider-incomplete": lambda: [
         planned(
             wheel({MODULE: elf(["libfoo.so.5"])}),
             provider("my-foo", {"foo/libfoo.so.5": library(needed=["libbar.so.1", "libc.so.6"])}),
         ).findings
     ],
+    "provider-missing": lambda: [
+        of_doctor(consumer()),
+        judged(environment(consumer(), homes={}, is_folder=True)),
+    ],
+    "provider-other-platform": lambda: [
+        of_doctor(consumer(), provided(OPENBLAS64, library=elf(arch="aarch64"))),
+        of_doctor(
+            consumer(), provided(OPENBLAS64, library=library(needed=["libc.musl-x86_64.so.1"]))
+        ),
+        of_doctor(
+            consumer(),
+            provided(OPENBLAS64, gone=True, recorded=False, platforms=["macosx_11_0_arm64"]),
+        ),
+    ],
+    "provider-out-of-range": lambda: [
+        of_doctor(consumer(), provided(OPENBLAS64, version="0.3.27"))
+    ],
+    "provider-shadowed": lambda: [
+        of_doctor(
+            consumer(images={MODULE: STALE}),
+            provided(OPENBLAS64),
+            more=[file(f"/build/lib/{LIB64}", library())],
+        ),
+        judged(
+            environment(
+                provided(OPENBLAS64, folder=OTHER, version="0.3.31"),
+                consumer(),
+                provided(OPENBLAS64),
+                folders=(OTHER, HOME),
+            )
+        ),
+    ],
+    "provider-too-old": lambda: [
+        of_doctor(consumer(requires=[]), provided(OPENBLAS64, version="0.3.27", library=library())),
+        of_doctor(consumer(), provided(OPENBLAS64, version="0.3.40", library=library())),
+        of_doctor(consumer(), provided(OPENBLAS64, gone=True, recorded=False)),
+    ],
     "purelib-provider": lambda: [
         of_one(USER, dataclasses.replace(OPENBLAS64, purelib=True)),
     ],
     "record": lambda: [
-        of_check(elf(["libc.so.6"]), problems=("RECORD lacks demo/a.py", "RECORD names gone.py"))
+        of_check(elf(["libc.so.6"]), problems=("RECORD lacks demo/a.py", "RECORD names gone.py")),
+        of_doctor(consumer(text="{}")),
     ],
     "requirement-missing": lambda: [
         of_check(REPAIRED, chosen(OPENBLAS64)),
@@ -379,6 +437,12 @@ TEXTS: dict[str, Callable[[], list[tuple[Finding, ...]]]] = {
         of_check(REPAIRED, chosen(OPENBLAS64), requires=("scipy-openblas64>=0.3.20",)),
     ],
     "run-failed": lambda: [(judging.run_failed("pytest --pyargs demo", "exit code 1: 1 failed"),)],
+    "several-copies": lambda: [
+        of_copies(NUMPY, SCIPY),
+        of_copies(
+            *(file(f"{HOME}/{n}.libs/libz-0123abcd.so.1", of=n, size=190_000) for n in "ab"),
+        ),
+    ],
     "signed-by-identity": lambda: [
         of_dylib(macho([BUILD], signature=Signature.IDENTITY)),
         of_dll(pe([DLL], load_flags=0x800, signature=Signature.IDENTITY)),
@@ -445,7 +509,7 @@ def test_every_finding_has_the_text_that_was_reviewed(
 def codes_of_findings() -> set[str]:
     """Return the codes that stand in the sources of findings."""
     texts = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
-    patterns = (r'code="([a-z-]+)"', r'_(?:refused|warning)\(\s*"([a-z-]+)"')
+    patterns = (r'code="([a-z-]+)"', r'_(?:refused|warning|error)\(\s*"([a-z-]+)"')
     return {code for text in texts for pattern in patterns for code in re.findall(pattern, text)}
 
 

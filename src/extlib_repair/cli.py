@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     elif line.verb == "verify":
         commandline.refuse_nothing_to_do(line)
         return _verify(line)
+    elif line.verb == "doctor":
+        _doctor(line)
     else:
         commandline.refuse_nothing_to_do(line)
         return _for_each_wheel(line, {"repair": _repair, "show": _show, "check": _check}[line.verb])
@@ -166,6 +168,16 @@ def _wishes(line: Line) -> Wishes:
         command=line.last("--run", ""),
         compare=tuple(map(Path, line.all("--compare"))),
     )
+
+
+def _doctor(line: Line) -> None:
+    from extlib_repair import pipeline, telling
+
+    folder = commandline.folder_of_doctor(line)
+    data = pipeline.doctor(line.last("--python", "") or None, folder)
+    reporting.show_result(data, telling.text, as_json="--json" in line.flags)
+    if not data["ok"]:
+        raise RefusedError(f"not every consumer in {data['environment']} has its provider")
 
 
 def _request(line: Line) -> Request:

@@ -20,6 +20,7 @@ usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
        extlib-repair show [OPTIONS] WHEEL...
        extlib-repair check [OPTIONS] WHEEL...
        extlib-repair verify [OPTIONS] WHEEL...
+       extlib-repair doctor [--python PYTHON | DIR]
        extlib-repair demo
 
 Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
@@ -30,7 +31,10 @@ accepted as they are, for its wheels.
 repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
 where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
 promises, without running anything; verify installs it into a fresh environment, imports it there
-and looks whether every provided library is loaded once, from its provider.
+and looks whether every provided library is loaded once, from its provider; doctor looks at what is
+installed for a Python (default: the first "python" on PATH) or in a site-packages folder: native
+libraries that are there several times, and repaired wheels whose provider is missing, out of range,
+shadowed, too old or damaged.
 
   --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
                              'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
@@ -55,7 +59,8 @@ and looks whether every provided library is loaded once, from its provider.
   --drop-signature           take the signature off Windows binaries that must be edited
   --find-links DIR           verify: install from this folder of wheels too (repeatable)
   --python PYTHON            verify: with this interpreter; otherwise with the first "python" on
-                             PATH that the wheel is for, or ours
+                             PATH that the wheel is for, or ours. doctor: look at what is installed
+                             for this one
   --import NAME              verify: import this module, instead of all extension modules
                              (repeatable)
   --run COMMAND              verify: run this command in the environment afterwards; it must succeed
@@ -68,7 +73,7 @@ and looks whether every provided library is loaded once, from its provider.
   -w, --wheel-dir DIR        where the repaired wheel goes (default wheelhouse)
   --config FILE              read [tool.extlib-repair] of this file instead of ./pyproject.toml; it
                              has the same keys as the options above, but for those of verify
-  --json                     show, check, verify, --dry-run: results as JSON
+  --json                     show, check, verify, doctor, --dry-run: results as JSON
   -v, --verbose              show what the engine says
   --debug                    show a traceback when something goes wrong
   -V, --version              print the version
@@ -78,10 +83,10 @@ exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or 
 provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
 """
 
-VERBS = ("repair", "show", "check", "verify", "demo")
+VERBS = ("repair", "show", "check", "verify", "doctor", "demo")
 
 OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--install", "--compare"})
-"""What only ``verify`` understands."""
+"""What only ``verify`` understands, and ``doctor`` of it ``--python``."""
 
 VALUED = OF_VERIFY | frozenset(
     {
@@ -184,7 +189,27 @@ def refuse_nothing_to_do(line: Line) -> None:
         )
     for option in sorted(OF_VERIFY & line.values.keys()):
         if line.verb != "verify":
-            raise UsageError(f"{option} is for verify, and not for {line.verb}")
+            also = " and doctor" if option == "--python" else ""
+            raise UsageError(f"{option} is for verify{also}, and not for {line.verb}")
+
+
+def folder_of_doctor(line: Line) -> Path | None:
+    """Return the folder that ``doctor`` is to look at, or None; raises UsageError."""
+    words = [*map(str, line.wheels), *line.engine]
+    option = next((word for word in line.engine if word.startswith("-")), "")
+    if option or len(words) > 1:
+        raise UsageError(
+            f"doctor does not know {option!r}"
+            if option
+            else f"doctor looks at one folder, and {words[1]!r} is a second",
+            hint="extlib-repair --help",
+        )
+    if words and line.all("--python"):
+        raise UsageError(
+            "doctor looks at an interpreter or at a folder",
+            hint="leave out --python, or the folder",
+        )
+    return Path(words[0]) if words else None
 
 
 def _full_name(option: str) -> str:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NewType, TypeVar
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Mapping
 
 Member = NewType("Member", str)
@@ -182,7 +183,8 @@ class Image:
     """Needed names with the compatibility version that each must have, if any."""
 
     uuid: str = ""
-    """LC_UUID in hexadecimal, or the empty string."""
+    """Of which build it is, in hexadecimal: LC_UUID, or ELF's build id; empty where the linker left
+    none. Tools that edit binaries keep it."""
 
     signature: Signature = Signature.NONE
     header_room: int = dataclasses.field(default=0, compare=False)
@@ -402,6 +404,21 @@ class Shipped:
 
     suppliers: Mapping[str, Project] = dataclasses.field(default_factory=dict)
     """Needed name -> the provider that a built-in policy knows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Libraries that do the same, whatever their files are called."""
+
+    name: str
+    files: re.Pattern[str]
+    """Matches the whole file name, in small letters and without the hash of a repair tool."""
+
+    symbols: frozenset[str] = frozenset()
+    """Exports of which one is enough, where the file name says nothing."""
+
+    threads: bool = False
+    """Each copy starts threads of its own, as many as there are further cores."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -655,6 +672,90 @@ class Verified:
     def errors(self) -> tuple[Finding, ...]:
         """What is wrong."""
         return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledFile:
+    """A binary as it lies in an environment."""
+
+    path: str
+    """The full path."""
+
+    project: str = ""
+    """The distribution that lists it in its RECORD; empty for nobody's."""
+
+    version: str = ""
+    size: int
+    node: tuple[int, int]
+    """Device and inode, by which loaders know a file again under any name."""
+
+    sha256: str = ""
+    images: tuple[Image, ...] = ()
+    damage: str = ""
+    """What is wrong with the bytes, or the empty string."""
+
+    @property
+    def label(self) -> str:
+        """Name and version of the distribution, for messages."""
+        return f"{self.project} {self.version}".strip()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """An installed distribution."""
+
+    folder: str
+    """The full path of the folder of ``sys.path``."""
+
+    project: Project
+    version: str
+    requirements: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    """Platform tags of the wheel."""
+
+    files: frozenset[SitePath] = frozenset()
+    """What its RECORD lists, relative to the folder."""
+
+    examined: str = ""
+    """What was examined when its wheel was repaired; empty for one that was not."""
+
+    images: Mapping[SitePath, tuple[Image, ...]] = dataclasses.field(default_factory=dict)
+    """Of one that was repaired: what its binaries hold."""
+
+    loads: frozenset[str] = frozenset()
+    """File names of the libraries that its loaders look for."""
+
+    @property
+    def label(self) -> str:
+        """Name and version, for messages."""
+        return f"{self.project} {self.version}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What is installed for an interpreter, or in a folder."""
+
+    name: str
+    """The interpreter, or the folder."""
+
+    installer: str
+    """The command that installs a requirement, without it: ``/venv/bin/python -m pip install``."""
+
+    homes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Folders that the installer installs into, with the option for it."""
+
+    is_folder: bool = False
+    folders: tuple[str, ...]
+    """The folders of ``sys.path``, in its order."""
+
+    distributions: tuple[Distribution, ...]
+    """In the order of the folders."""
+
+    libraries: tuple[InstalledFile, ...]
+    """Every shared library that a distribution lists."""
+
+    cores: int
+    """Of this machine."""
 
 
 def applied(image: Image, edits: Iterable[BinaryEdit]) -> Image:

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 from extlib_repair import (
     checking,
     choosing,
+    copies,
+    diagnosing,
     engines,
+    environment,
     installing,
     interpreters,
     judging,
     loaders,
     planning,
     platform_tag,
+    policy,
     provider,
     reaching,
     shipped,
     showing,
     tags,
+    telling,
     verifying,
     writing,
 )
@@ -254,6 +259,18 @@ def _before(interpreter: Interpreter, observed: Observed, wishes: Wishes) -> dic
 def _judged(verified: Verified, request: Request) -> Verified:
     findings = tuple(_acknowledged(f, request.acknowledged) for f in verified.findings)
     return dataclasses.replace(verified, findings=findings)
+
+
+def doctor(python: str | None, folder: Path | None) -> dict[str, Any]:
+    """Return what is wrong in an installed environment; nothing is run but the interpreter."""
+    there = environment.of_folder(folder) if folder else environment.of_python(python)
+    several = copies.find(there.libraries, shipped.families(), policy.all_built_in())
+    files = environment.look(there, diagnosing.asked(there))
+    found = (
+        *(copies.finding(one, there) for one in several),
+        *diagnosing.findings(there, files),
+    )
+    return telling.described(there, several, found)
 
 
 def _read(wheel: Path, request: Request) -> tuple[WheelFacts, tuple[str, ...]]:

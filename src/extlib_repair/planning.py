@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from extlib_repair import (
     dependency,
+    diagnosing,
     dll_search,
     dlls,
     dylibs,
@@ -89,6 +90,7 @@ CODES = (
     PROVIDER_CODES
     | EDIT_CODES
     | judging.CODES
+    | diagnosing.CODES
     | {
         "engine-not-tested",
         "engine-skipped-members",

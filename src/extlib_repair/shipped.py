@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
+import tomllib
 from importlib import resources
 
 from extlib_repair import policy
-from extlib_repair.model import Shipped, System, frozen_mapping
+from extlib_repair.model import Family, Shipped, System, frozen_mapping
 
 
 @functools.cache
@@ -25,8 +27,25 @@ def names() -> Shipped:
     )
 
 
+@functools.cache
+def families() -> tuple[Family, ...]:
+    """Return the families of libraries that are known; the first that matches counts."""
+    return tuple(
+        Family(
+            name=row["name"],
+            files=re.compile("|".join(f"(?:{pattern})" for pattern in row["files"])),
+            symbols=frozenset(row.get("symbols", ())),
+            threads=row.get("threads", False),
+        )
+        for row in tomllib.loads(_text("families.toml"))["families"]
+    )
+
+
 def _lines(name: str) -> frozenset[str]:
     """Return the lines of a data file that are neither empty nor comments."""
-    file = resources.files("extlib_repair") / "data" / name
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = _text(name).splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+def _text(name: str) -> str:
+    return (resources.files("extlib_repair") / "data" / name).read_text(encoding="utf-8")

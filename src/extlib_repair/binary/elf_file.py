@@ -51,6 +51,7 @@ class Pt(IntEnum):
     LOAD = 1
     DYNAMIC = 2
     INTERP = 3
+    NOTE = 4
 
 
 class Sht(IntEnum):
