@@ -80,8 +80,7 @@ def text(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
     yield from _filled(f"{finding['severity']}: {finding['message']} [{finding['code']}]")
-    if finding["hint"]:
-        yield from _filled(f"  hint: {finding['hint']}")
+    yield from _filled(f"  hint: {finding['hint']}")
 
 
 def _files(found: Mapping[str, Any], folders: Iterable[str]) -> Iterator[str]:
