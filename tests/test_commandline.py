@@ -10,7 +10,7 @@ from extlib_repair import commandline
 from extlib_repair.errors import UsageError
 
 WHEEL = "demo-1.0-py3-none-any.whl"
-VERBS = "repair, show, check, verify, doctor, demo"
+VERBS = "repair, show, check, verify, recheck, doctor, demo"
 
 
 def sorted_line(*arguments: str) -> tuple[str, list[str], dict[str, list[str]], list[str]]:
@@ -148,6 +148,21 @@ def test_what_only_verify_understands_is_refused_elsewhere(option: str) -> None:
         with pytest.raises(UsageError, match=f"{option} is for verify.*, and not for {verb}"):
             commandline.refuse_nothing_to_do(commandline.sort([verb, WHEEL, option, "x"]))
     commandline.refuse_nothing_to_do(commandline.sort(["verify", WHEEL, option, "x"]))
+
+
+def test_recheck_needs_a_release_and_a_wheel_or_a_folder_of_them() -> None:
+    for words in (["--against", "prov==2", WHEEL], ["--against", "x.whl", "--all-consumers", "d"]):
+        commandline.refuse_nothing_against(commandline.sort(["recheck", *words]))
+    for words, said in (
+        ([WHEEL], "recheck needs --against"),
+        (["--against", "prov==2"], "no wheel is given"),
+        (["--against", "prov==2", WHEEL, "--plat"], "recheck does not know '--plat'"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            commandline.refuse_nothing_against(commandline.sort(["recheck", *words]))
+    for option in commandline.OF_RECHECK:
+        with pytest.raises(UsageError, match=f"{option} is for recheck, and not for check"):
+            commandline.refuse_nothing_to_do(commandline.sort(["check", WHEEL, option, "x"]))
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,19 @@ def _one(
     except (ProviderNotFoundError, ProviderMismatchError):
         if not sources.fetch:
             raise
+    with tempfile.TemporaryDirectory(prefix="extlib-repair-") as folder:
+        from_index = dataclasses.replace(sources, wheels=(fetched(facts, request, Path(folder)),))
+        return provider.find(request.project, from_index, system, arch)
+
+
+def fetched(facts: WheelFacts, request: ProviderRequest, folder: Path) -> Path:
+    """Download the provider's wheel for a consumer into an empty folder.
+
+    Raises :class:`ProviderNotFoundError`.
+    """
     own = c_libraries(facts.name.platforms, facts.image_map.values())
     libc = Libc.MUSL if own == {Libc.MUSL} else Libc.GLIBC
-    with tempfile.TemporaryDirectory(prefix="extlib-repair-") as folder:
-        wheel = fetching.fetch(request, facts.name, libc, Path(folder))
-        fetched = dataclasses.replace(sources, wheels=(wheel,))
-        return provider.find(request.project, fetched, system, arch)
+    return fetching.fetch(request, facts.name, libc, folder)
 
 
 def for_check(

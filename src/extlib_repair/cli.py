@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from extlib_repair.commandline import Line
     from extlib_repair.loaders import Mode
+    from extlib_repair.model import Checked
     from extlib_repair.pipeline import Request, Wishes
 
 
@@ -64,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     elif line.verb == "verify":
         commandline.refuse_nothing_to_do(line)
         return _verify(line)
+    elif line.verb == "recheck":
+        commandline.refuse_nothing_against(line)
+        return _recheck(line)
     elif line.verb == "doctor":
         _doctor(line)
     else:
@@ -132,7 +136,10 @@ def _show(wheel: Path, request: Request, line: Line) -> None:
 def _check(wheel: Path, request: Request, line: Line) -> None:
     from extlib_repair import pipeline
 
-    checked = pipeline.check(wheel, request)
+    _show_checked(wheel, pipeline.check(wheel, request), line)
+
+
+def _show_checked(wheel: Path, checked: Checked, line: Line) -> None:
     reporting.show_check(checked, as_json="--json" in line.flags)
     if checked.errors:
         raise RefusedError(f"{wheel.name} does not keep its promises")
@@ -151,6 +158,20 @@ def _verify(line: Line) -> int:
         if one.errors:
             failures.hear(RefusedError(f"{one.wheel} does not do what it promises"))
     return failures.first
+
+
+def _recheck(line: Line) -> int:
+    """Check all wheels against other releases of their providers."""
+    from extlib_repair import pipeline
+
+    against = line.all("--against")
+    for folder in line.all("--all-consumers"):
+        line.wheels += pipeline.consumers(Path(folder), against)
+
+    def one(wheel: Path, request: Request, line: Line) -> None:
+        _show_checked(wheel, pipeline.recheck(wheel, request, against), line)
+
+    return _for_each_wheel(line, one)
 
 
 def _wishes(line: Line) -> Wishes:

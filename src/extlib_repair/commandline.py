@@ -20,6 +20,7 @@ usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
        extlib-repair show [OPTIONS] WHEEL...
        extlib-repair check [OPTIONS] WHEEL...
        extlib-repair verify [OPTIONS] WHEEL...
+       extlib-repair recheck WHEEL... --against NAME==VERSION
        extlib-repair doctor [--python PYTHON | DIR]
        extlib-repair demo
 
@@ -31,10 +32,11 @@ accepted as they are, for its wheels.
 repair (the default) writes repaired wheels; show prints what each binary needs, who supplies it and
 where it will be found; check says with exit code 0 or 1 whether a repaired wheel keeps its
 promises, without running anything; verify installs it into a fresh environment, imports it there
-and looks whether every provided library is loaded once, from its provider; doctor looks at what is
-installed for a Python (default: the first "python" on PATH) or in a site-packages folder: native
-libraries that are there several times, and repaired wheels whose provider is missing, out of range,
-shadowed, too old or damaged.
+and looks whether every provided library is loaded once, from its provider; recheck says whether a
+repaired wheel would work with another release of its provider; doctor looks at what is installed
+for a Python (default: the first "python" on PATH) or in a site-packages folder: native libraries
+that are there several times, and repaired wheels whose provider is missing, out of range, shadowed,
+too old or damaged.
 
   --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
                              'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
@@ -61,6 +63,9 @@ shadowed, too old or damaged.
   --python PYTHON            verify: with this interpreter; otherwise with the first "python" on
                              PATH that the wheel is for, or ours. doctor: look at what is installed
                              for this one
+  --against WHAT             recheck: NAME==VERSION of a provider, whose wheel is fetched for the
+                             consumer, or a wheel file (repeatable)
+  --all-consumers DIR        recheck: all wheels in a folder that were repaired with that provider
   --import NAME              verify: import this module, instead of all extension modules
                              (repeatable)
   --run COMMAND              verify: run this command in the environment afterwards; it must succeed
@@ -83,23 +88,30 @@ exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or 
 provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
 """
 
-VERBS = ("repair", "show", "check", "verify", "doctor", "demo")
+VERBS = ("repair", "show", "check", "verify", "recheck", "doctor", "demo")
 
 OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--install", "--compare"})
 """What only ``verify`` understands, and ``doctor`` of it ``--python``."""
 
-VALUED = OF_VERIFY | frozenset(
-    {
-        "--provided-by",
-        "--provider-wheel",
-        "--provider-python",
-        "--policy",
-        "--built-against",
-        "--most-expansion",
-        "--wheel-dir",
-        "--config",
-        "--loader",
-    }
+OF_RECHECK = frozenset({"--against", "--all-consumers"})
+"""What only ``recheck`` understands."""
+
+VALUED = (
+    OF_VERIFY
+    | OF_RECHECK
+    | frozenset(
+        {
+            "--provided-by",
+            "--provider-wheel",
+            "--provider-python",
+            "--policy",
+            "--built-against",
+            "--most-expansion",
+            "--wheel-dir",
+            "--config",
+            "--loader",
+        }
+    )
 )
 FLAGS = frozenset(
     {
@@ -187,10 +199,24 @@ def refuse_nothing_to_do(line: Line) -> None:
         raise UsageError(
             f"{line.verb} does not know {line.engine[0]!r}", hint="extlib-repair --help"
         )
+    for option in sorted(OF_RECHECK & line.values.keys()):
+        if line.verb != "recheck":
+            raise UsageError(f"{option} is for recheck, and not for {line.verb}")
     for option in sorted(OF_VERIFY & line.values.keys()):
         if line.verb != "verify":
             also = " and doctor" if option == "--python" else ""
             raise UsageError(f"{option} is for verify{also}, and not for {line.verb}")
+
+
+def refuse_nothing_against(line: Line) -> None:
+    """Refuse a line of ``recheck`` that does not say what to check, or against what."""
+    if not line.all("--against"):
+        raise UsageError(
+            "recheck needs --against: another release of the provider",
+            hint="--against NAME==VERSION, or a wheel file",
+        )
+    if not line.all("--all-consumers"):
+        refuse_nothing_to_do(line)
 
 
 def folder_of_doctor(line: Line) -> Path | None:

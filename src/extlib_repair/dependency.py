@@ -35,20 +35,20 @@ class Dependency:
     findings: tuple[Finding, ...] = ()
 
 
-def parse_request(text: str) -> ProviderRequest:
-    """Read ``NAME[SPECIFIER]``; raises :class:`UsageError`."""
+def parse_request(text: str, option: str = "--provided-by") -> ProviderRequest:
+    """Read ``NAME[SPECIFIER]``, the value of an option; raises :class:`UsageError`."""
     match = _NAME.fullmatch(text)
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         first = str(error).splitlines()[0]
         raise UsageError(
-            f"--provided-by {text!r} is not a name with a version specifier: {first}",
-            hint="for example: --provided-by 'scipy-openblas64>=0.3.30'",
+            f"{option} {text!r} is not a name with a version specifier: {first}",
+            hint=f"for example: {option} 'scipy-openblas64>=0.3.30'",
         ) from None
     if requirement.marker or requirement.extras or requirement.url or match is None:
         raise UsageError(
-            f"--provided-by {text!r}: only a name and a version specifier are understood",
+            f"{option} {text!r}: only a name and a version specifier are understood",
             hint="no extras, no markers, no address",
         )
     specifier = match["specifier"]

@@ -7,13 +7,17 @@ import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from extlib_repair import (
     checking,
     choosing,
     copies,
+    dependency,
     diagnosing,
     engines,
     environment,
+    examined,
     installing,
     interpreters,
     judging,
@@ -44,6 +48,7 @@ from extlib_repair.model import (
     EditBinary,
     Finding,
     Plan,
+    Project,
     ProviderRequest,
     Report,
     Severity,
@@ -164,6 +169,56 @@ def check(wheel: Path, request: Request) -> Checked:
         findings=tuple(_acknowledged(f, request.acknowledged) for f in findings),
         providers=tuple(choice.provider for choice in chosen),
     )
+
+
+def recheck(wheel: Path, request: Request, against: Sequence[str]) -> Checked:
+    """Return whether a repaired wheel would work with other releases of its providers.
+
+    Each of ``against`` is a wheel file, or a requirement whose wheel is fetched for the consumer.
+    """
+    facts, _ = _read(wheel, request)
+    with writing.workspace() as folder:
+        given = [
+            Path(one) if one.endswith(".whl") else _of_index(facts, one, folder / str(index))
+            for index, one in enumerate(against)
+        ]
+        sources = dataclasses.replace(request.sources, wheels=tuple(given), fetch=False)
+        return check(wheel, dataclasses.replace(request, sources=sources))
+
+
+def _of_index(facts: WheelFacts, requirement: str, folder: Path) -> Path:
+    folder.mkdir()
+    return choosing.fetched(facts, dependency.parse_request(requirement, "--against"), folder)
+
+
+def consumers(folder: Path, against: Sequence[str]) -> Iterator[Path]:
+    """Yield the wheels of a folder that were repaired with one of some providers, by their names.
+
+    Raises :class:`UsageError` when there is none.
+    """
+    names = {_project_of(one) for one in against}
+    found = [path for path in sorted(folder.glob("*.whl")) if _providers_of(path) & names]
+    if not found:
+        raise UsageError(
+            f"{folder} holds no wheel that was repaired with {' or '.join(sorted(names))}",
+            hint="--all-consumers takes a folder of repaired wheels",
+        )
+    yield from found
+
+
+def _project_of(against: str) -> Project:
+    """Return the project of a wheel file, or of a requirement."""
+    if not against.endswith(".whl"):
+        return dependency.parse_request(against, "--against").project
+    with WheelFile(Path(against)) as file:
+        return Project(canonicalize_name(file.name.distribution))
+
+
+def _providers_of(wheel: Path) -> set[Project]:
+    with WheelFile(wheel) as file:
+        examined_text = file.examined()
+    known = examined.parse(examined_text) if examined_text else ()
+    return {choice.provider.project for choice in known}
 
 
 def verify(

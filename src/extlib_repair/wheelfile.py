@@ -97,9 +97,13 @@ class WheelFile:
             members=tuple(Member(e.name) for e in self._files()),
             binaries=frozen_mapping(binaries.items()),
             requirements=metadata.requirements(self.read(self.dist_info_file("METADATA"))),
-            examined=self._text(examined.FILE),
+            examined=self.examined(),
             sources=frozen_mapping((m, self.read(m)) for m in self._sources(binaries)),
         )
+
+    def examined(self) -> str:
+        """Return what was examined when the wheel was repaired; empty for one that was not."""
+        return self._text(examined.FILE)
 
     def _entry(self, member: str) -> Entry:
         entry = self.archive.by_name.get(member)
