@@ -64,6 +64,7 @@ def verify(
         "PIP_NO_INDEX": "1",
         "PIP_CONFIG_FILE": os.devnull,
         "UV_OFFLINE": "1",
+        "UV_CACHE_DIR": str(tmp_path / "uv"),  # what others have left there is an index, too
     }.items():
         monkeypatch.setenv(name, value)
     scratch = tmp_path / "scratch"
