@@ -185,7 +185,7 @@ ALLOWED: dict[str, set[str]] = {
     "provider": {"binary", "layout", "metadata", "policy", "process", "tags", "wheelfile"},
     "reaching": {"binary.elf_run_path", "layout", "linkage", "wording"},
     "reporting": {"loader"},
-    "shipped": {"policy"},
+    "shipped": {"history", "history_text", "policy"},
     "showing": {"checking", "layout", "loading"},
     "symbols": {"linkage", "wording"},
     "tags": set(),
