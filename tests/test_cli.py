@@ -144,6 +144,11 @@ def bad_inputs(folder: Path) -> dict[str, list[str]]:
         "check where what was examined is damaged": ["check", str(examined)],
         "show with the engine's options": ["show", str(known), "--plat", "x"],
         "check with a stray word": ["check", str(known), "stray"],
+        "providers alone": ["providers"],
+        "learn nothing": ["providers", "learn"],
+        "learn what is no range": ["providers", "learn", "foo", "--versions", "latest"],
+        "learn from no folder": ["providers", "learn", "foo", "--wheels", str(folder / "none")],
+        "learn into what is no history": ["providers", "learn", "foo", "-o", str(text)],
         "configuration that is missing": [str(good), "--config", str(folder / "none.toml")],
     }
 

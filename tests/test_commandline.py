@@ -10,7 +10,7 @@ from extlib_repair import commandline
 from extlib_repair.errors import UsageError
 
 WHEEL = "demo-1.0-py3-none-any.whl"
-VERBS = "repair, show, check, verify, recheck, doctor, demo"
+VERBS = "repair, show, check, verify, recheck, doctor, providers, demo"
 
 
 def sorted_line(*arguments: str) -> tuple[str, list[str], dict[str, list[str]], list[str]]:
@@ -199,3 +199,25 @@ def test_other_words_for_doctor_are_refused(arguments: list[str], message: str) 
         commandline.folder_of_doctor(commandline.sort(["doctor", *arguments]))
 
     assert str(caught.value) == message
+
+
+def test_what_only_providers_understands_is_the_engines_elsewhere() -> None:
+    assert sorted_line(WHEEL, "-o", "x", "--versions", "y")[3] == ["-o", "x", "--versions", "y"]
+    assert sorted_line("providers", "learn", "foo", "-o", "x", "--versions=y") == (
+        "providers",
+        [],
+        {"--output": ["x"], "--versions": ["y"]},
+        ["learn", "foo"],
+    )
+
+
+def test_providers_learns_one_project() -> None:
+    def learned(*arguments: str) -> str:
+        return commandline.learned_of(commandline.sort(["providers", *arguments]))
+
+    assert learned("learn", "foo", "--wheels", "dist") == "foo"
+    for words in ([], ["learn"], ["foo"], ["learn", "foo", "bar"], ["learn", "foo", WHEEL]):
+        with pytest.raises(UsageError, match="providers takes 'learn' and the name of one"):
+            learned(*words)
+    with pytest.raises(UsageError, match="providers does not know '--plat'"):
+        learned("learn", "foo", "--plat", "x")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from extlib_repair.pipeline import Request
 
 NOT_KEYS = {"--config", "--dry-run", "--json", "--verbose", "--debug", "--version", "--help"}
-NOT_KEYS |= commandline.OF_VERIFY | commandline.OF_RECHECK
+NOT_KEYS |= commandline.OF_VERIFY | commandline.OF_RECHECK | commandline.OF_PROVIDERS
 """What is said for one run, and so has no key."""
 
 

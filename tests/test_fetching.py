@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from extlib_repair import fetching, process
-from extlib_repair.errors import ProviderNotFoundError
-from extlib_repair.model import Libc
+from extlib_repair import fetching, process, tags
+from extlib_repair.errors import FetchingError, ProviderNotFoundError
+from extlib_repair.model import Libc, Project
 from extlib_repair.wheelfile import parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOO = Project("foo")
+WINDOWS = tags.parse("win_amd64")
 
 
 def target(tag: str, libc: Libc = Libc.GLIBC) -> list[str]:
@@ -58,3 +67,76 @@ def test_no_pip_anywhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ProviderNotFoundError, match="pip is needed"):
         fetching.python_with_pip()
+
+
+class Pip:
+    """Says what pip 26.3 says, and remembers what it was asked."""
+
+    def __init__(self, returncode: int = 0, stdout: str = "", stderr: str = "") -> None:
+        self.done = process.Completed(returncode=returncode, stdout=stdout, stderr=stderr)
+        self.asked: list[str] = []
+        self.files: list[Path] = []
+
+    def run(self, arguments: Sequence[str]) -> process.Completed:
+        if "--version" in arguments:
+            return process.Completed(returncode=0, stdout="", stderr="")
+        self.asked = list(arguments[3:])
+        for file in self.files:
+            file.touch()
+        return self.done
+
+
+NONE = "ERROR: No matching distribution found for foo\n"
+YANKED = "WARNING: The candidate selected for download or install is a yanked version: 'foo'\n"
+
+
+def test_the_releases_of_a_platform_are_pips(monkeypatch: pytest.MonkeyPatch) -> None:
+    pip = Pip(stdout="foo (1.1)\nAvailable versions: 1.1, 1.0, 0.9\n  INSTALLED: 1.0\n")
+    monkeypatch.setattr(process, "run", pip.run)
+
+    assert fetching.versions(FOO, WINDOWS) == ("1.1", "1.0", "0.9")
+    assert pip.asked[:3] == ["index", "versions", "foo"]
+    assert pip.asked[-2:] == ["--platform", "win_amd64"]
+
+
+def test_a_platform_without_a_wheel_has_no_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "run", Pip(1, stderr=NONE).run)
+
+    assert fetching.versions(FOO, WINDOWS) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "last"),
+    [
+        (f"WARNING: Retrying (Retry(total=0)) after: no route\n{NONE}", "No matching distribution"),
+        ("ERROR: HTTP error 500\n", "HTTP error 500"),
+    ],
+)
+def test_an_index_that_does_not_answer_is_no_empty_one(
+    said: str, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "run", Pip(1, stderr=said).run)
+
+    with pytest.raises(FetchingError, match=f"cannot list the releases of foo: .*{last}"):
+        fetching.versions(FOO, WINDOWS)
+
+
+@pytest.mark.parametrize("words", ["", YANKED])
+def test_a_download_says_whether_the_release_is_yanked(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip = Pip(stderr=words)
+    pip.files = [tmp_path / "foo-1.0-py3-none-win_amd64.whl"]
+    monkeypatch.setattr(process, "run", pip.run)
+
+    assert fetching.download(FOO, "1.0", WINDOWS, tmp_path) == (pip.files[0], bool(words))
+    assert "foo==1.0" in pip.asked
+
+
+def test_a_download_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "run", Pip(1, stderr="ERROR: no route\n").run)
+
+    with pytest.raises(FetchingError) as caught:
+        fetching.download(FOO, "1.0", WINDOWS, tmp_path)
+
+    assert str(caught.value) == "pip cannot download foo 1.0 for win_amd64: ERROR: no route"

@@ -70,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         return _recheck(line)
     elif line.verb == "doctor":
         _doctor(line)
+    elif line.verb == "providers":
+        _learn(line)
     else:
         commandline.refuse_nothing_to_do(line)
         return _for_each_wheel(line, {"repair": _repair, "show": _show, "check": _check}[line.verb])
@@ -199,6 +201,19 @@ def _doctor(line: Line) -> None:
     reporting.show_result(data, telling.text, as_json="--json" in line.flags)
     if not data["ok"]:
         raise RefusedError(f"not every consumer in {data['environment']} has its provider")
+
+
+def _learn(line: Line) -> None:
+    from extlib_repair import learning, pipeline
+
+    name, folder = commandline.learned_of(line), line.last("--wheels", "")
+    wish = learning.wanted(
+        name,
+        line.last("--versions", ""),
+        Path(folder) if folder else None,
+        line.last("--output", ""),
+    )
+    reporting.say(pipeline.learn(wish, reporting.say))
 
 
 def _request(line: Line) -> Request:

@@ -22,6 +22,7 @@ usage: extlib-repair [repair] [OPTIONS] [ENGINE OPTIONS] WHEEL...
        extlib-repair verify [OPTIONS] WHEEL...
        extlib-repair recheck WHEEL... --against NAME==VERSION
        extlib-repair doctor [--python PYTHON | DIR]
+       extlib-repair providers learn NAME [--versions SPEC] [--wheels DIR] [-o FILE]
        extlib-repair demo
 
 Repair wheels that use native libraries of other wheels: leave those out, point the binaries at the
@@ -36,7 +37,7 @@ and looks whether every provided library is loaded once, from its provider; rech
 repaired wheel would work with another release of its provider; doctor looks at what is installed
 for a Python (default: the first "python" on PATH) or in a site-packages folder: native libraries
 that are there several times, and repaired wheels whose provider is missing, out of range, shadowed,
-too old or damaged.
+too old or damaged; providers learn writes down what the releases of a provider supply.
 
   --provided-by NAME[SPEC]   a wheel that supplies libraries, for example scipy-openblas64 or
                              'scipy-openblas64>=0.3.30'; without SPEC a lower bound is computed
@@ -72,12 +73,17 @@ too old or damaged.
   --install REQUIREMENT      verify: install this too, for example pytest (repeatable)
   --compare WHEEL            verify: the wheel from before the repair: what cannot be imported there
                              either is no failure
+  --versions SPEC            providers learn: only these releases, for example '>=0.3.30'
+  --wheels DIR               providers learn: from this folder of wheels, and not from the index
+  -o, --output FILE          providers learn: write here (default NAME.json.xz); what is in the file
+                             is kept, and not asked for again
   --dry-run                  print the plan and write nothing
   --keep-going               go on with the next wheel after a failure
   --most-expansion N         accept archives that unpack to N times their size (default 50)
   -w, --wheel-dir DIR        where the repaired wheel goes (default wheelhouse)
   --config FILE              read [tool.extlib-repair] of this file instead of ./pyproject.toml; it
                              has the same keys as the options above, but for those of verify
+                             and providers
   --json                     show, check, verify, doctor, --dry-run: results as JSON
   -v, --verbose              show what the engine says
   --debug                    show a traceback when something goes wrong
@@ -88,7 +94,7 @@ exit codes: 0 done, 1 error findings, 2 usage or policy, 3 not a valid wheel or 
 provider does not fit, 5 the engine failed, 6 a binary cannot be edited, 7 cannot write, 70 a bug
 """
 
-VERBS = ("repair", "show", "check", "verify", "recheck", "doctor", "demo")
+VERBS = ("repair", "show", "check", "verify", "recheck", "doctor", "providers", "demo")
 
 OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--install", "--compare"})
 """What only ``verify`` understands, and ``doctor`` of it ``--python``."""
@@ -96,9 +102,13 @@ OF_VERIFY = frozenset({"--find-links", "--python", "--import", "--run", "--insta
 OF_RECHECK = frozenset({"--against", "--all-consumers"})
 """What only ``recheck`` understands."""
 
+OF_PROVIDERS = frozenset({"--versions", "--wheels", "--output"})
+"""What only ``providers`` understands; behind another verb it is the engine's."""
+
 VALUED = (
     OF_VERIFY
     | OF_RECHECK
+    | OF_PROVIDERS
     | frozenset(
         {
             "--provided-by",
@@ -131,7 +141,13 @@ FLAGS = frozenset(
         "--help",
     }
 )
-_SHORT = {"-w": "--wheel-dir", "-v": "--verbose", "-V": "--version", "-h": "--help"}
+_SHORT = {
+    "-w": "--wheel-dir",
+    "-o": "--output",
+    "-v": "--verbose",
+    "-V": "--version",
+    "-h": "--help",
+}
 _SHORTEST_WHEEL_DIR = "--w"
 
 
@@ -170,7 +186,7 @@ def sort(arguments: Sequence[str]) -> Line:
         option = _full_name(option)
         if word == "--" and ours:
             ours = False
-        elif ours and option in VALUED:
+        elif ours and _takes_value(line.verb, option):
             line.values.setdefault(option, []).append(_value(option, equals, value, rest))
         elif ours and option in FLAGS and not equals:
             line.flags.add(option)
@@ -236,6 +252,24 @@ def folder_of_doctor(line: Line) -> Path | None:
             hint="leave out --python, or the folder",
         )
     return Path(words[0]) if words else None
+
+
+def learned_of(line: Line) -> str:
+    """Return the project that ``providers learn`` is about; raises UsageError."""
+    words = [*line.engine, *map(str, line.wheels)]
+    option = next((word for word in words if word.startswith("-")), "")
+    if option:
+        raise UsageError(f"providers does not know {option!r}", hint="extlib-repair --help")
+    if len(words) != len(("learn", "NAME")) or words[0] != "learn":
+        raise UsageError(
+            "providers takes 'learn' and the name of one project", hint="extlib-repair --help"
+        )
+    return words[1]
+
+
+def _takes_value(verb: str, option: str) -> bool:
+    """Whether an option of ours is followed by a value."""
+    return option in VALUED and (verb == "providers" or option not in OF_PROVIDERS)
 
 
 def _full_name(option: str) -> str:

@@ -38,6 +38,12 @@ class PolicyError(ExtlibRepairError):
     exit_code = 2
 
 
+class HistoryError(ExtlibRepairError):
+    """A history file does not follow the schema."""
+
+    exit_code = 2
+
+
 class UnsupportedError(ExtlibRepairError):
     """Wheels of this kind are not handled."""
 
@@ -58,6 +64,12 @@ class BadBinaryError(ExtlibRepairError):
 
 class ProviderNotFoundError(ExtlibRepairError):
     """No place that was looked at holds the provider."""
+
+    exit_code = 4
+
+
+class FetchingError(ExtlibRepairError):
+    """The package index does not give what was asked for."""
 
     exit_code = 4
 

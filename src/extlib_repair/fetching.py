@@ -7,17 +7,18 @@ of them, whatever their version: the consumer's own tag is only raised to the pr
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from extlib_repair import process, tags
-from extlib_repair.errors import ProviderNotFoundError
+from extlib_repair.errors import FetchingError, ProviderNotFoundError
 from extlib_repair.model import Libc, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from extlib_repair.model import ProviderRequest, WheelName
+    from extlib_repair.model import Project, ProviderRequest, WheelName
 
 _NEWEST_GLIBC = 99
 _NEWEST_MUSL = 9
@@ -42,6 +43,46 @@ def fetch(request: ProviderRequest, consumer: WheelName, libc: Libc, folder: Pat
             hint="is the range right, and does the provider have wheels for that platform?",
         )
     return found[0]
+
+
+def versions(project: Project, platform: tags.Platform) -> tuple[str, ...]:
+    """Return the releases on the index that have a wheel for a platform.
+
+    Raises :class:`FetchingError` when the index cannot be asked: pip then ends as it does when
+    there is none, and only warns of its attempts before.
+    """
+    done = _ask_pip(["index", "versions", project], platform)
+    listed = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
+    if done.returncode == 0 and listed is not None:
+        return tuple(listed[1].strip().split(", "))
+    if "No matching distribution" in done.last_words and "Retrying (" not in done.stderr:
+        return ()
+    raise FetchingError(f"pip cannot list the releases of {project}: {done.last_words}")
+
+
+def download(
+    project: Project, version: str, platform: tags.Platform, folder: Path
+) -> tuple[Path, bool]:
+    """Download the wheel of one release for a platform; also say whether it is yanked.
+
+    The folder must be empty. Raises :class:`FetchingError`.
+    """
+    words = ["download", "--quiet", "--no-deps", "--dest", str(folder), f"{project}=={version}"]
+    done = _ask_pip(words, platform)
+    found = sorted(folder.glob("*.whl"))
+    if done.returncode or len(found) != 1:
+        raise FetchingError(
+            f"pip cannot download {project} {version} for {platform.tag}: {done.last_words}"
+        )
+    return found[0], "is a yanked version" in done.stderr
+
+
+def _ask_pip(words: list[str], platform: tags.Platform) -> process.Completed:
+    """Run pip for wheels of a platform, whatever Python they ask for; it keeps no copies."""
+    options = ["--no-cache-dir", "--only-binary=:all:", "--ignore-requires-python"]
+    for tag in _platforms(platform, platform.libc or Libc.GLIBC):
+        options += ["--platform", tag]
+    return process.run([python_with_pip(), "-m", "pip", *words, *options])
 
 
 def python_with_pip() -> str:

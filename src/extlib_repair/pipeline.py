@@ -21,6 +21,7 @@ from extlib_repair import (
     installing,
     interpreters,
     judging,
+    learning,
     loaders,
     planning,
     platform_tag,
@@ -326,6 +327,16 @@ def doctor(python: str | None, folder: Path | None) -> dict[str, Any]:
         *diagnosing.findings(there, files),
     )
     return telling.described(there, several, found)
+
+
+def learn(wish: learning.Wanted, tell: Callable[[str], None]) -> str:
+    """Extend the history of a provider, and return what it now knows in a line."""
+    known = learning.learn(wish, tell)
+    wheels = sum(len(chronicle.wheels) for chronicle in known.places.values())
+    return (
+        f"{wish.file}: {known.project}, releases {len(known.releases)}, wheels {wheels}, "
+        f"platform families {len(known.places)}"
+    )
 
 
 def _read(wheel: Path, request: Request) -> tuple[WheelFacts, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -172,6 +173,21 @@ def projects_of_wheels(sources: Sources) -> Mapping[Project, Path]:
     return found
 
 
+def supplied(wheel: WheelFile) -> tuple[Provider, Mapping[str, str]]:
+    """Return a wheel as a provider without a policy, and the SHA-256 of each of its libraries.
+
+    What a policy states holds for the releases that it was written for, and not for all.
+    """
+    files = _WheelFiles(wheel)
+    _refuse_bad_version(files, files.source)
+    found = _assembled(files, None, dict(_libraries_of_record(files)))
+    digests = (
+        (name, hashlib.sha256(files.read(library.place)).hexdigest())
+        for name, library in found.libraries.items()
+    )
+    return found, frozen_mapping(digests)
+
+
 def _not_found(project: Project, tried: list[str]) -> ProviderNotFoundError:
     known = policy.built_in_projects()
     about = (
@@ -273,6 +289,12 @@ def _provider(files: _Files, sources: Sources, system: System, arch: str) -> Pro
         libraries = dict(_libraries_of_record(files))
     else:
         libraries = dict(_libraries_of_policy(files, rules, label, system, arch))
+    return _assembled(files, rules, libraries)
+
+
+def _assembled(
+    files: _Files, rules: Policy | None, libraries: Mapping[str, ProviderLibrary]
+) -> Provider:
     names = {layout.basename(path) for path in files.paths if _LIBRARY.fullmatch(path)}
     return Provider(
         project=files.project,

@@ -1,4 +1,4 @@
-"""Reads the names that are shipped as data: of the C libraries, the systems, the providers."""
+"""Reads what is shipped as data: names of libraries and their symbols, providers' histories."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import functools
 import re
 import tomllib
 from importlib import resources
+from typing import TYPE_CHECKING
 
-from extlib_repair import policy
+from extlib_repair import history_text, policy
 from extlib_repair.model import Family, Shipped, System, frozen_mapping
+
+if TYPE_CHECKING:
+    from extlib_repair.history import History
+    from extlib_repair.model import Project
 
 
 @functools.cache
@@ -39,6 +44,13 @@ def families() -> tuple[Family, ...]:
         )
         for row in tomllib.loads(_text("families.toml"))["families"]
     )
+
+
+@functools.cache
+def history(project: Project) -> History | None:
+    """Return the history that is shipped for a provider, or None; made by ``providers learn``."""
+    file = resources.files("extlib_repair") / "data" / "histories" / f"{project}.json.xz"
+    return history_text.unpack(file.read_bytes(), "built in") if file.is_file() else None
 
 
 def _lines(name: str) -> frozenset[str]:
