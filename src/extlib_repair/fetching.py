@@ -25,6 +25,9 @@ _NEWEST_MUSL = 9
 _NEWEST_MACOS = 40
 _OLDEST_NEW_MACOS = 11
 
+_UNREACHED = re.compile(r"Could not fetch URL \S+: (?!404 )(.+) - skipping")
+"""What pip says of an index that does not answer; 404 is the answer of one without the project."""
+
 
 def fetch(request: ProviderRequest, consumer: WheelName, libc: Libc, folder: Path) -> Path:
     """Download the newest wheel in range for a consumer into an empty folder.
@@ -48,14 +51,16 @@ def fetch(request: ProviderRequest, consumer: WheelName, libc: Libc, folder: Pat
 def versions(project: Project, platform: tags.Platform) -> tuple[str, ...]:
     """Return the releases on the index that have a wheel for a platform.
 
-    Raises :class:`FetchingError` when the index cannot be asked: pip then ends as it does when
-    there is none, and only warns of its attempts before.
+    Raises :class:`FetchingError` when an index cannot be asked. pip then goes on with the others,
+    and only with ``-vv`` says so: a release that it does not list could be taken for absent.
     """
-    done = _ask_pip(["index", "versions", project], platform)
+    done = _ask_pip(["index", "versions", "-vv", project], platform)
+    if unreached := _UNREACHED.search(done.stdout + done.stderr):
+        raise FetchingError(f"pip cannot list the releases of {project}: {unreached[1]}")
     listed = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
     if done.returncode == 0 and listed is not None:
         return tuple(listed[1].strip().split(", "))
-    if "No matching distribution" in done.last_words and "Retrying (" not in done.stderr:
+    if "No matching distribution" in done.last_words:
         return ()
     raise FetchingError(f"pip cannot list the releases of {project}: {done.last_words}")
 
