@@ -9,7 +9,6 @@ into it.
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING
 
 from extlib_repair import layout
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from extlib_repair.model import Environment, Family, InstalledFile, Policy
 
-_HASH = re.compile(r"-([0-9a-f]{8})(?=\.)|-([0-9a-f]{32})(?=\.dll$)")
-"""auditwheel's before the first dot, delvewheel's before the last."""
 
 _HASH_LENGTH = 8
 _LEAST = 100_000
@@ -136,7 +133,7 @@ def bare(name: str) -> str:
     'libgfortran.so.5.0.0'
     """
     small = name.lower()
-    shorter = _HASH.sub("", small, count=1)
+    shorter = layout.REPAIR_HASH.sub("", small, count=1)
     return small if shorter == small else bare(shorter)
 
 
@@ -146,7 +143,7 @@ def build(file: InstalledFile) -> Hashable:
     if ids and all(ids):
         return ids
     name = layout.basename(file.path)
-    stated = [a or b for a, b in _HASH.findall(name)]
+    stated = [a or b for a, b in layout.REPAIR_HASH.findall(name)]
     return bare(name), (stated[-1] if stated else file.sha256)[:_HASH_LENGTH] or file.size
 
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
         WheelFacts,
     )
 
-_SYSTEM = ("/usr/lib/", "/System/")
 _SWIFT = "/usr/lib/swift/"
 """Where run paths lead to the system's libraries for Swift, which are named by ``@rpath``."""
 
@@ -216,7 +215,7 @@ class Loading:
         if link.file.member is None:
             file = self._provided.get(layout.basename(name))
             return _Answer(Found(supplier=Supplier.SYSTEM) if file is None else file.found, file)
-        if name.startswith(_SYSTEM):
+        if name.startswith(macho_run_path.SYSTEM):
             return _Answer(Found(supplier=Supplier.SYSTEM))
         if name.startswith(("/", _RPATH)) and name in process.named:
             file = process.named[name]

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         WheelFacts,
     )
 
-_SYSTEM = ("/usr/lib/", "/System/")
 _BY_RUN_PATH = "@rpath/"
 _UNVERSIONED_SINCE = (12, 0, 0)
 """The macOS since which dyld takes any compatibility version (dyld-940; up to dyld-852.2:
@@ -126,7 +125,7 @@ def part(facts: WheelFacts, providers: Sequence[Provider], wishes: Wishes) -> Pa
 
 def is_system(needed: str) -> bool:
     """Whether a needed name is one of the system's libraries, or of Swift's."""
-    return needed.startswith((*_SYSTEM, "@rpath/libswift"))
+    return needed.startswith((*macho_run_path.SYSTEM, "@rpath/libswift"))
 
 
 def install_name(library: ProviderLibrary) -> str:
@@ -142,7 +141,7 @@ def _uses(
 ) -> Iterator[_Use]:
     """Yield the needed names that are a provider's, by the last part of the name."""
     for needed in dict.fromkeys(image.needed):
-        for provider in () if needed.startswith(_SYSTEM) else providers:
+        for provider in () if needed.startswith(macho_run_path.SYSTEM) else providers:
             library = provider.libraries.get(layout.basename(needed))
             if library is None:
                 continue

@@ -51,9 +51,6 @@ _ALONE = re.compile(
 )
 """What modules say that are parts of others; the last is Python's own, of an import in a circle."""
 
-_HASH = re.compile(r"-[0-9a-f]{8}(?=\.so)|-[0-9a-f]{32}(?=\.dll\Z)")
-"""What auditwheel and delvewheel put into the names of copies."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -286,7 +283,7 @@ def _has_name(path: str, library: ProviderLibrary) -> bool:
 
 
 def _is_copy(path: str, library: ProviderLibrary) -> bool:
-    return _has_name(_HASH.sub("", path.lower()), library)
+    return _has_name(layout.REPAIR_HASH.sub("", path.lower()), library)
 
 
 def _folded(subject: Subject, path: str) -> str:

@@ -4,6 +4,8 @@ All paths are relative, spelled with ``/``, and joined as a loader joins them: n
 system, so that a symlinked folder cannot make a wrong answer look right.
 """
 
+import re
+
 from extlib_repair.model import Member, SitePath
 
 _BELOW_SITE_PACKAGES = ("platlib", "purelib")
@@ -52,6 +54,9 @@ def module_folder(place: SitePath) -> SitePath:
     head = place[: len(place) - len(basename(place))]
     return SitePath(f"{head}{basename(place).partition('.')[0]}")
 
+
+REPAIR_HASH = re.compile(r"-([0-9a-f]{8})(?=\.)|-([0-9a-f]{32})(?=\.dll$)")
+"""What auditwheel and delvewheel put into the names of what they copy."""
 
 INIT = "__init__.py"
 HOOK = "_distributor_init.py"

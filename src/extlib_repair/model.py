@@ -551,6 +551,10 @@ class Finding:
     hint: str = ""
 
 
+def _errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(f for f in findings if f.severity is Severity.ERROR)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What is to be done about the binaries of a wheel."""
@@ -571,7 +575,7 @@ class Plan:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that forbid the plan."""
-        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+        return _errors(self.findings)
 
     def as_json(self) -> str:
         """Return the plan as JSON text: edits in their order, keys sorted, one value a line."""
@@ -617,7 +621,7 @@ class Checked:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The promises that are broken."""
-        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+        return _errors(self.findings)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -671,7 +675,7 @@ class Verified:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """What is wrong."""
-        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+        return _errors(self.findings)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ EDIT_CODES = frozenset(
         "unreadable-source",
     }
 )
-"""Codes of errors that mean: this binary cannot be edited."""
+"""Codes of errors that mean: this binary, or this Python file, cannot be edited."""
 
 CODES = (
     PROVIDER_CODES

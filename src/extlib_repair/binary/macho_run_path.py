@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from extlib_repair.model import BinaryEdit, Image, SitePath
 
 LOADER_PATH = "@loader_path"
+SYSTEM = ("/usr/lib/", "/System/")
+"""How the names of the system's libraries begin."""
+
 _HERE = re.compile(r"@loader_path(?P<rest>/.*)?", re.DOTALL)
 _PROGRAM = re.compile(r"@executable_path(/.*)?", re.DOTALL)
 
